@@ -1,0 +1,414 @@
+/*
+ * The operations on paths, inside a transaction: each finds its node, changes the record, writes
+ * it.
+ */
+#include "fault.h"
+#include "write.h"
+
+#include <sodium.h>
+#include <string.h>
+
+#define DIRECTORY_MODE 0755
+#define SECRET_MODE 0400
+
+/* ---- Finding what to change
+ * --------------------------------------------------------------------------- */
+
+/* Where a path leads: its node's record, or the directory and name where it would be. */
+struct target {
+    const struct index_node *parent; /* NULL for the root */
+    const struct index_node *node;   /* NULL where there is none */
+    const char *name;
+    size_t name_len;
+};
+
+static enum store_err find(struct store *store, const char *path, struct target *ret)
+{
+    *ret = (struct target){0};
+    if (!store->writing)
+        return fault(STORE_ERR_INVALID, "change", "the store", "outside a transaction");
+    enum store_err err =
+        path_find(store->index, path, &ret->parent, &ret->name, &ret->name_len, &ret->node);
+    if (!err && ret->parent && ret->parent->kind != STORE_DIRECTORY)
+        err = fault(STORE_ERR_NOT_DIRECTORY, "find", NULL, NULL);
+    return err;
+}
+
+/* The record of the node that `path` leads to. */
+static enum store_err find_record(struct store *store, const char *path,
+                                  struct node_record *ret_record)
+{
+    struct target target;
+    enum store_err err = find(store, path, &target);
+    if (err)
+        return err;
+    if (target.node == NULL)
+        return fault(STORE_ERR_NOT_FOUND, "find", NULL, NULL);
+    return node_read(store, target.node->id, ret_record);
+}
+
+/* A record for a new node at `target`, with an id of its own. */
+static enum store_err new_record(struct store *store, const struct target *target,
+                                 enum store_kind kind, uint16_t mode,
+                                 struct node_record *ret_record)
+{
+    if (target->node || target->parent == NULL)
+        return fault(STORE_ERR_EXISTS, "make", NULL, NULL);
+    if (index_depth(store->index, target->parent) >= STORE_DEPTH_MAX)
+        return fault(STORE_ERR_LIMIT, "make", NULL, "a path has at most 32 components");
+    *ret_record = (struct node_record){.id = store->to.next_id++,
+                                       .kind = kind,
+                                       .parent = target->parent->id,
+                                       .name_len = target->name_len,
+                                       .created_ns = store->now_ns,
+                                       .changed_ns = store->now_ns,
+                                       .linked_ns = store->now_ns,
+                                       .policy = policy_make(0, 0, mode)};
+    memcpy(ret_record->name, target->name, target->name_len);
+    ret_record->details.created_ns = store->now_ns;
+    return STORE_OK;
+}
+
+/* ---- Operations
+ * ---------------------------------------------------------------------------------------- */
+
+enum store_err store_mkdir(struct store *store, const char *path)
+{
+    struct node_record record;
+    struct target target;
+    enum store_err err = find(store, path, &target);
+    if (!err)
+        err = new_record(store, &target, STORE_DIRECTORY, DIRECTORY_MODE, &record);
+    if (err)
+        return err;
+    record.mtime_ns = store->now_ns;
+    return write_node(store, &record);
+}
+
+/* Whether `value` is what the record's current version has. */
+static enum store_err same_value(struct store *store, const struct node_record *record,
+                                 const struct secbuf *value, bool *ret_same)
+{
+    SECBUF_AUTO struct secbuf current = SECBUF_INIT;
+    enum store_err err = version_read(store, record->details.current, &current);
+    if (!err)
+        *ret_same = current.len == value->len &&
+                    (value->len == 0 || sodium_memcmp(current.data, value->data, value->len) == 0);
+    return err;
+}
+
+/* Make room for one more version: the oldest that is not current goes. */
+static enum store_err prune(struct store *store, struct store_details *d)
+{
+    if (d->version_count < STORE_VERSIONS_KEPT)
+        return STORE_OK;
+    uint32_t oldest = d->versions[0].id == d->current ? 1 : 0;
+    uint64_t id = d->versions[oldest].id;
+    d->version_count--;
+    memmove(&d->versions[oldest], &d->versions[oldest + 1],
+            (d->version_count - oldest) * sizeof d->versions[0]);
+    return write_deletion(store, TABLE_VERSION, id);
+}
+
+static enum store_err add_version(struct store *store, struct node_record *record,
+                                  const struct secbuf *value)
+{
+    struct store_details *d = &record->details;
+    if (d->next_number == UINT32_MAX)
+        return fault(STORE_ERR_LIMIT, "make", "the version", "its number is the last one");
+    enum store_err err = prune(store, d);
+    if (err)
+        return err;
+    struct store_version version = {.id = store->to.next_id++,
+                                    .number = d->next_number++,
+                                    .size_bytes = (uint32_t)value->len,
+                                    .created_ns = store->now_ns};
+    d->versions[d->version_count++] = version;
+    d->previous = d->current;
+    d->current = version.id;
+    record->changed_ns = record->linked_ns = store->now_ns;
+    return write_version(store, record, value);
+}
+
+static uint32_t current_number(const struct store_details *d)
+{
+    for (uint32_t i = 0; i < d->version_count; i++)
+        if (d->versions[i].id == d->current)
+            return d->versions[i].number;
+    return 0;
+}
+
+enum store_err store_put(struct store *store, const char *path, const struct secbuf *value,
+                         bool force, uint32_t *ret_number)
+{
+    struct node_record record;
+    struct target target;
+    bool same = false;
+
+    if (value->len > STORE_VALUE_MAX)
+        return fault(STORE_ERR_LIMIT, "store", "the value", "it is larger than 1 MiB");
+    enum store_err err = find(store, path, &target);
+    if (err)
+        return err;
+    if (target.node && target.node->kind == STORE_DIRECTORY)
+        return fault(STORE_ERR_IS_DIRECTORY, "store", NULL, NULL);
+    if (target.node == NULL) {
+        err = new_record(store, &target, STORE_SECRET, SECRET_MODE, &record);
+        record.details.next_number = 1;
+    } else {
+        err = node_read(store, target.node->id, &record);
+        if (!err && !force)
+            err = same_value(store, &record, value, &same);
+    }
+    if (!err && !same)
+        err = add_version(store, &record, value);
+    if (!err)
+        *ret_number = current_number(&record.details);
+    return err;
+}
+
+enum store_err store_set_current(struct store *store, const char *path, uint32_t number)
+{
+    struct node_record record;
+    struct store_details *d = &record.details;
+    uint64_t id = 0;
+
+    enum store_err err = find_record(store, path, &record);
+    if (err)
+        return err;
+    if (record.kind == STORE_DIRECTORY)
+        return fault(STORE_ERR_IS_DIRECTORY, "roll back", NULL, NULL);
+    for (uint32_t i = 0; i < d->version_count; i++)
+        if (number ? d->versions[i].number == number : d->versions[i].id == d->previous)
+            id = d->versions[i].id;
+    if (id == 0)
+        return fault(STORE_ERR_NO_VERSION, "roll back", NULL, NULL);
+    if (id == d->current)
+        return STORE_OK;
+    d->previous = d->current;
+    d->current = id;
+    record.changed_ns = record.linked_ns = store->now_ns;
+    return write_node(store, &record);
+}
+
+enum store_err store_set_policy(struct store *store, const char *path, const struct policy *policy)
+{
+    struct node_record record;
+    if (!policy_valid(policy))
+        return fault(STORE_ERR_INVALID, "set", "the policy", NULL);
+    enum store_err err = find_record(store, path, &record);
+    if (err || policy_equal(&record.policy, policy))
+        return err;
+    record.policy = *policy;
+    record.changed_ns = store->now_ns;
+    return write_node(store, &record);
+}
+
+enum store_err store_set_description(struct store *store, const char *path, const char *description)
+{
+    struct node_record record;
+    if (strnlen(description, STORE_DESCRIPTION_MAX + 1) > STORE_DESCRIPTION_MAX)
+        return fault(STORE_ERR_LIMIT, "set", "the description", "it is longer than 1024 bytes");
+    if (!record_description_valid(description))
+        return fault(STORE_ERR_INVALID, "set", "the description",
+                     "it must be UTF-8 without control characters");
+    enum store_err err = find_record(store, path, &record);
+    if (err || strcmp(record.details.description, description) == 0)
+        return err;
+    strcpy(record.details.description, description);
+    record.changed_ns = store->now_ns;
+    return write_node(store, &record);
+}
+
+/* Keep in a directory's own record when its entries last changed, where no entry will tell any
+ * more. */
+static enum store_err touch_directory(struct store *store, uint64_t id, int64_t when_ns)
+{
+    struct node_record record;
+    enum store_err err = node_read(store, id, &record);
+    if (err)
+        return err;
+    record.mtime_ns = when_ns;
+    return write_node(store, &record);
+}
+
+/* How many levels of entries are below `top`; 0 for a secret or an empty directory. */
+static unsigned height(const struct index *index, const struct index_node *top)
+{
+    unsigned deepest = 0;
+    unsigned depth = 0;
+    const struct index_node *n = top;
+
+    for (;;) {
+        if (n->first_child) {
+            n = index_node_at(index, n->first_child);
+            deepest = ++depth > deepest ? depth : deepest;
+            continue;
+        }
+        while (n != top && n->next == 0) {
+            n = index_node_at(index, n->parent);
+            depth--;
+        }
+        if (n == top)
+            return deepest;
+        n = index_node_at(index, n->next);
+    }
+}
+
+static enum store_err check_move(const struct index *index, const struct index_node *node,
+                                 const struct target *to)
+{
+    if (to->node || to->parent == NULL)
+        return fault(STORE_ERR_EXISTS, "move", NULL, NULL);
+    for (const struct index_node *n = to->parent; n; n = index_node_at(index, n->parent))
+        if (n == node)
+            return fault(STORE_ERR_INVALID, "move", NULL, "a directory can't go into itself");
+    if (index_depth(index, to->parent) + 1 + height(index, node) > STORE_DEPTH_MAX)
+        return fault(STORE_ERR_LIMIT, "move", NULL, "a path has at most 32 components");
+    return STORE_OK;
+}
+
+enum store_err store_move(struct store *store, const char *from, const char *to)
+{
+    struct target source;
+    struct target target;
+    struct node_record record;
+
+    enum store_err err = find(store, from, &source);
+    if (err)
+        return err;
+    if (source.node == NULL)
+        return fault(STORE_ERR_NOT_FOUND, "move", NULL, NULL);
+    if (source.parent == NULL)
+        return fault(STORE_ERR_INVALID, "move", NULL, "it is the root directory");
+    err = find(store, to, &target);
+    if (!err)
+        err = check_move(store->index, source.node, &target);
+    if (!err)
+        err = node_read(store, source.node->id, &record);
+    if (err)
+        return err;
+    uint64_t old_parent = record.parent;
+    record.parent = target.parent->id;
+    record.name_len = target.name_len;
+    memset(record.name, 0, sizeof record.name);
+    memcpy(record.name, target.name, target.name_len);
+    record.changed_ns = record.linked_ns = store->now_ns;
+    err = write_node(store, &record);
+    if (!err && old_parent != record.parent)
+        err = touch_directory(store, old_parent, store->now_ns);
+    return err;
+}
+
+enum store_err store_remove(struct store *store, const char *path)
+{
+    struct node_record record;
+    struct target target;
+    enum store_err err = find(store, path, &target);
+    if (err)
+        return err;
+    if (target.node == NULL)
+        return fault(STORE_ERR_NOT_FOUND, "remove", NULL, NULL);
+    if (target.parent == NULL)
+        return fault(STORE_ERR_INVALID, "remove", NULL, "it is the root directory");
+    if (target.node->first_child)
+        return fault(STORE_ERR_NOT_EMPTY, "remove", NULL, NULL);
+    err = node_read(store, target.node->id, &record);
+    if (err)
+        return err;
+    record.deleted_ns = record.changed_ns = store->now_ns;
+    return write_node(store, &record);
+}
+
+static bool deleted_from(const struct index *index, const struct index_node *n,
+                         const struct target *target)
+{
+    return n->kind != 0 && n->deleted_ns && n->parent_id == target->parent->id &&
+           n->name_len == target->name_len &&
+           memcmp(index_name(index, n), target->name, target->name_len) == 0;
+}
+
+/* The place of something that was removed; there may be something new by now. */
+static enum store_err find_deleted_place(struct store *store, const char *path,
+                                         struct target *ret_target)
+{
+    enum store_err err = find(store, path, ret_target);
+    if (!err && ret_target->parent == NULL)
+        err = fault(STORE_ERR_INVALID, "find", NULL, "it is the root directory");
+    return err;
+}
+
+enum store_err store_restore(struct store *store, const char *path)
+{
+    struct node_record record;
+    struct target target;
+    const struct index_node *latest = NULL;
+
+    enum store_err err = find_deleted_place(store, path, &target);
+    if (err)
+        return err;
+    for (uint32_t i = 1; i < index_node_slots(store->index); i++) {
+        const struct index_node *n = index_node_at(store->index, i);
+        if (deleted_from(store->index, n, &target) &&
+            (latest == NULL || n->deleted_ns > latest->deleted_ns ||
+             (n->deleted_ns == latest->deleted_ns && n->id > latest->id)))
+            latest = n;
+    }
+    if (latest == NULL)
+        return target.node ? fault(STORE_ERR_EXISTS, "restore", NULL, NULL)
+                           : fault(STORE_ERR_NOT_FOUND, "restore", NULL, NULL);
+    if (target.node)
+        return fault(STORE_ERR_EXISTS, "restore", NULL, NULL);
+    if (index_depth(store->index, target.parent) >= STORE_DEPTH_MAX)
+        return fault(STORE_ERR_LIMIT, "restore", NULL, "a path has at most 32 components");
+    err = node_read(store, latest->id, &record);
+    if (err)
+        return err;
+    record.deleted_ns = 0;
+    record.changed_ns = record.linked_ns = store->now_ns;
+    return write_node(store, &record);
+}
+
+static enum store_err purge_node(struct store *store, const struct index_node *node)
+{
+    enum store_err err = STORE_OK;
+    uint64_t id = node->id;
+
+    for (uint32_t v = node->first_version; v != 0 && !err;) {
+        const struct index_version *version = index_version_at(store->index, v);
+        v = version->next;
+        err = write_deletion(store, TABLE_VERSION, version->id);
+    }
+    /* What was removed from inside a removed directory can't be restored without it. */
+    for (uint32_t i = 1; i < index_node_slots(store->index) && !err; i++) {
+        const struct index_node *n = index_node_at(store->index, i);
+        if (node->kind == STORE_DIRECTORY && n->kind != 0 && n->parent_id == id)
+            err = purge_node(store, n);
+    }
+    if (!err)
+        err = write_deletion(store, TABLE_NODE, id);
+    if (!err)
+        index_remove_node(store->index, id);
+    return err;
+}
+
+enum store_err store_purge(struct store *store, const char *path)
+{
+    struct target target;
+    bool found = false;
+
+    enum store_err err = find_deleted_place(store, path, &target);
+    for (uint32_t i = 1; !err && i < index_node_slots(store->index); i++) {
+        const struct index_node *n = index_node_at(store->index, i);
+        if (!deleted_from(store->index, n, &target))
+            continue;
+        found = true;
+        err = purge_node(store, n);
+    }
+    if (err)
+        return err;
+    if (!found)
+        return target.node ? fault(STORE_ERR_EXISTS, "purge", NULL, NULL)
+                           : fault(STORE_ERR_NOT_FOUND, "purge", NULL, NULL);
+    return touch_directory(store, target.parent->id, target.parent->mtime_ns);
+}

@@ -1,0 +1,594 @@
+/*
+ * All SQL of the project, and the settings that make SQLite fit for a file that others may have
+ * written (https://www.sqlite.org/security.html, "Untrusted SQLite Database Files").
+ */
+#include "db.h"
+#include "fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define APPLICATION_ID 0x73656366 /* "secf" */
+#define BUSY_TIMEOUT_MS 5000
+#define BOX_MAX (STORE_VALUE_MAX + STORE_VALUE_MAX / 4) /* Padmé adds 12% at most */
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+/* The schema, to the letter: a file whose schema has another text, or more or less, is refused. */
+static const struct {
+    const char *name;
+    const char *sql;
+} schema[] = {
+    {"node",
+     "CREATE TABLE node(id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, lookup BLOB NOT "
+     "NULL, seal BLOB NOT NULL, box BLOB NOT NULL) STRICT"},
+    {"node_generation", "CREATE INDEX node_generation ON node(generation)"},
+    {"node_lookup", "CREATE UNIQUE INDEX node_lookup ON node(lookup)"},
+    {"root",
+     "CREATE TABLE root(id INTEGER PRIMARY KEY, uuid BLOB NOT NULL, seal BLOB NOT NULL, box "
+     "BLOB NOT NULL) STRICT"},
+    {"slot", "CREATE TABLE slot(id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, box BLOB NOT "
+             "NULL) STRICT"},
+    {"version",
+     "CREATE TABLE version(id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, seal BLOB "
+     "NOT NULL, box BLOB NOT NULL) STRICT"},
+};
+#define SCHEMA_COUNT (sizeof schema / sizeof schema[0])
+
+enum statement {
+    BEGIN_READ,
+    BEGIN_WRITE,
+    COMMIT,
+    ROLLBACK,
+    EACH_SLOT,
+    EACH_NODE,
+    EACH_VERSION,
+    SINCE_SLOT,
+    SINCE_NODE,
+    FROM_VERSION,
+    FROM_NODE,
+    GET_NODE,
+    GET_VERSION,
+    GET_ROOT,
+    PUT_SLOT,
+    PUT_NODE,
+    PUT_VERSION,
+    PUT_ROOT,
+    DELETE_SLOT,
+    DELETE_NODE,
+    DELETE_VERSION,
+    STATEMENT_COUNT,
+};
+
+/* Columns are always id, generation, lookup, seal, box; NULL where the table has none. */
+static const char *const sql[STATEMENT_COUNT] = {
+    [BEGIN_READ] = "BEGIN",
+    [BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [EACH_SLOT] = "SELECT id, generation, NULL, NULL, box FROM slot ORDER BY id",
+    [EACH_NODE] = "SELECT id, generation, lookup, seal, box FROM node ORDER BY id",
+    [EACH_VERSION] = "SELECT id, generation, NULL, seal, NULL FROM version ORDER BY id",
+    [SINCE_SLOT] = "SELECT id, generation, NULL, NULL, box FROM slot WHERE generation > ?1",
+    [SINCE_NODE] = "SELECT id, generation, lookup, seal, box FROM node WHERE generation > ?1",
+    [FROM_VERSION] = "SELECT id, generation, NULL, seal, NULL FROM version WHERE id >= ?1",
+    [FROM_NODE] = "SELECT id, generation, lookup, seal, NULL FROM node WHERE id >= ?1 ORDER BY id",
+    [GET_NODE] = "SELECT id, generation, lookup, seal, box FROM node WHERE id = ?1",
+    [GET_VERSION] = "SELECT id, generation, NULL, seal, box FROM version WHERE id = ?1",
+    [GET_ROOT] = "SELECT id, NULL, NULL, seal, box, uuid FROM root WHERE id = 1",
+    [PUT_SLOT] = "REPLACE INTO slot(id, generation, box) VALUES(?1, ?2, ?5)",
+    [PUT_NODE] = "REPLACE INTO node(id, generation, lookup, seal, box) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [PUT_VERSION] = "INSERT INTO version(id, generation, seal, box) VALUES(?1, ?2, ?4, ?5)",
+    [PUT_ROOT] = "REPLACE INTO root(id, uuid, seal, box) VALUES(1, ?6, ?4, ?5)",
+    [DELETE_SLOT] = "DELETE FROM slot WHERE id = ?1",
+    [DELETE_NODE] = "DELETE FROM node WHERE id = ?1",
+    [DELETE_VERSION] = "DELETE FROM version WHERE id = ?1",
+};
+
+struct db {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared when first used */
+    char *path;
+    char *wal_path;
+    bool in_transaction;
+};
+
+/* ---- Errors and statements ---------------------------------------------------------------------
+ */
+
+static enum store_err code_of(int sqlite_code)
+{
+    switch (sqlite_code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return STORE_ERR_BUSY;
+    case SQLITE_NOMEM:
+        return STORE_ERR_NO_MEMORY;
+    case SQLITE_FULL:
+        return STORE_ERR_NO_SPACE;
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+    case SQLITE_CANTOPEN:
+        return STORE_ERR_DENIED;
+    case SQLITE_NOTADB:
+        return STORE_ERR_FORMAT;
+    case SQLITE_ERROR: /* the schema is checked first, so only a changed file makes our SQL fail */
+    case SQLITE_CORRUPT:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_TOOBIG:
+    case SQLITE_MISMATCH:
+        return STORE_ERR_INTEGRITY;
+    default:
+        return STORE_ERR_IO;
+    }
+}
+
+static enum store_err fail(const struct db *db, const char *operation)
+{
+    int code = sqlite3_extended_errcode(db->handle);
+    return fault_sqlite(code_of(code), operation, code, sqlite3_system_errno(db->handle));
+}
+
+static sqlite3_stmt *statement(struct db *db, enum statement which)
+{
+    sqlite3_stmt **s = &db->statements[which];
+    if (*s == NULL)
+        sqlite3_prepare_v3(db->handle, sql[which], -1, SQLITE_PREPARE_PERSISTENT, s, NULL);
+    return *s;
+}
+
+/* Run one that returns no rows. */
+static enum store_err run(struct db *db, sqlite3_stmt *s, const char *operation)
+{
+    enum store_err err = STORE_OK;
+    if (s == NULL || sqlite3_step(s) != SQLITE_DONE)
+        err = fail(db, operation);
+    if (s) {
+        sqlite3_reset(s);
+        sqlite3_clear_bindings(s);
+    }
+    return err;
+}
+
+static enum store_err execute(struct db *db, const char *text)
+{
+    return sqlite3_exec(db->handle, text, NULL, NULL, NULL) == SQLITE_OK
+               ? STORE_OK
+               : fail(db, "set up the store");
+}
+
+/* ---- Opening ------------------------------------------------------------------------------------
+ */
+
+static enum store_err harden(struct db *db)
+{
+    sqlite3 *h = db->handle;
+    sqlite3_extended_result_codes(h, 1);
+    sqlite3_busy_timeout(h, BUSY_TIMEOUT_MS);
+    sqlite3_db_config(h, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(h, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+    sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    sqlite3_limit(h, SQLITE_LIMIT_LENGTH, BOX_MAX + 4096);
+    sqlite3_limit(h, SQLITE_LIMIT_SQL_LENGTH, 1024);
+    sqlite3_limit(h, SQLITE_LIMIT_COLUMN, 16);
+    sqlite3_limit(h, SQLITE_LIMIT_EXPR_DEPTH, 16);
+    sqlite3_limit(h, SQLITE_LIMIT_COMPOUND_SELECT, 2);
+    sqlite3_limit(h, SQLITE_LIMIT_VDBE_OP, 1000);
+    sqlite3_limit(h, SQLITE_LIMIT_FUNCTION_ARG, 4);
+    sqlite3_limit(h, SQLITE_LIMIT_ATTACHED, 0);
+    sqlite3_limit(h, SQLITE_LIMIT_VARIABLE_NUMBER, 8);
+    sqlite3_limit(h, SQLITE_LIMIT_TRIGGER_DEPTH, 1);
+    return execute(db, "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;"
+                       "PRAGMA secure_delete=ON; PRAGMA synchronous=FULL;");
+}
+
+static enum store_err read_number(struct db *db, const char *query, int *ret_number)
+{
+    sqlite3_stmt *s = NULL;
+    enum store_err err = STORE_OK;
+    if (sqlite3_prepare_v2(db->handle, query, -1, &s, NULL) != SQLITE_OK ||
+        sqlite3_step(s) != SQLITE_ROW)
+        err = fail(db, "open the store");
+    else
+        *ret_number = sqlite3_column_int(s, 0);
+    sqlite3_finalize(s);
+    return err;
+}
+
+static enum store_err check_format(struct db *db)
+{
+    int application = 0;
+    int format = 0;
+    char object[64];
+    enum store_err err = read_number(db, "PRAGMA application_id", &application);
+    if (!err)
+        err = read_number(db, "PRAGMA user_version", &format);
+    if (err)
+        return err;
+    if (application != APPLICATION_ID)
+        return fault(STORE_ERR_FORMAT, "open the store", NULL, "it is not a secretfs store");
+    if (format == STORE_FORMAT)
+        return STORE_OK;
+    snprintf(object, sizeof object, "format version %d", format);
+    return fault(STORE_ERR_FORMAT, "open the store", object,
+                 "this program knows version " TEXT(STORE_FORMAT) " only");
+}
+
+static enum store_err check_schema(struct db *db)
+{
+    sqlite3_stmt *s = NULL;
+    bool same = true;
+    size_t n = 0;
+    int code;
+
+    if (sqlite3_prepare_v2(db->handle, "SELECT name, sql FROM sqlite_schema ORDER BY name", -1, &s,
+                           NULL) != SQLITE_OK)
+        return fail(db, "open the store");
+    for (; (code = sqlite3_step(s)) == SQLITE_ROW; n++) {
+        const char *name = (const char *)sqlite3_column_text(s, 0);
+        const char *text = (const char *)sqlite3_column_text(s, 1);
+        if (n >= SCHEMA_COUNT || !name || !text || strcmp(name, schema[n].name) != 0 ||
+            strcmp(text, schema[n].sql) != 0) {
+            same = false;
+            break;
+        }
+    }
+    enum store_err err = same && code != SQLITE_DONE ? fail(db, "open the store") : STORE_OK;
+    sqlite3_finalize(s);
+    if (!err && (!same || n != SCHEMA_COUNT))
+        err = fault(STORE_ERR_INTEGRITY, "open the store", NULL,
+                    "its tables are not those of a secretfs store");
+    return err;
+}
+
+static enum store_err db_new(const char *path, int flags, struct db **ret_db)
+{
+    struct db *db = calloc(1, sizeof *db);
+    if (db == NULL || (db->path = realpath(path, NULL)) == NULL ||
+        asprintf(&db->wal_path, "%s-wal", db->path) < 0) {
+        enum store_err err = fault_errno(errno, "open", "the store");
+        db_close(db);
+        return err;
+    }
+    if (sqlite3_open_v2(db->path, &db->handle,
+                        flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+                            SQLITE_OPEN_EXRESCODE,
+                        NULL) != SQLITE_OK) {
+        enum store_err err =
+            db->handle ? fail(db, "open the store") : fault_errno(ENOMEM, "open", "the store");
+        db_close(db);
+        return err;
+    }
+    enum store_err err = harden(db);
+    if (err)
+        db_close(db);
+    else
+        *ret_db = db;
+    return err;
+}
+
+static enum store_err write_schema(struct db *db)
+{
+    char text[256];
+    enum store_err err = execute(db, "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;");
+    snprintf(text, sizeof text, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID,
+             STORE_FORMAT);
+    if (!err)
+        err = execute(db, text);
+    for (size_t i = 0; i < SCHEMA_COUNT && !err; i++)
+        if (strncmp(schema[i].sql, "CREATE TABLE", 12) == 0)
+            err = execute(db, schema[i].sql);
+    for (size_t i = 0; i < SCHEMA_COUNT && !err; i++)
+        if (strncmp(schema[i].sql, "CREATE TABLE", 12) != 0)
+            err = execute(db, schema[i].sql);
+    return err ? err : execute(db, "COMMIT");
+}
+
+enum store_err db_create(const char *path, struct db **ret_db)
+{
+    /* The file is made by open(2) for its mode and O_EXCL; SQLite has no descriptor of it yet. */
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fault_errno(errno, "make", "the store");
+    close(fd);
+    struct db *db = NULL;
+    enum store_err err = db_new(path, SQLITE_OPEN_READWRITE, &db);
+    if (!err)
+        err = write_schema(db);
+    if (err) {
+        db_close(db);
+        unlink(path);
+        return err;
+    }
+    *ret_db = db;
+    return STORE_OK;
+}
+
+enum store_err db_open(const char *path, enum store_access access, struct db **ret_db)
+{
+    struct stat st;
+    struct db *db = NULL;
+
+    if (stat(path, &st) != 0)
+        return fault_errno(errno, "open", "the store");
+    if (!S_ISREG(st.st_mode))
+        return fault(STORE_ERR_FORMAT, "open the store", NULL, "it is not a regular file");
+    /* A reader, too, has to write the shared memory that says how far it has read. */
+    enum store_err err = db_new(path, SQLITE_OPEN_READWRITE, &db);
+    if (err)
+        return err;
+    err = check_format(db);
+    if (!err)
+        err = check_schema(db);
+    if (!err && access == STORE_READ_ONLY)
+        err = execute(db, "PRAGMA query_only=ON");
+    if (err)
+        db_close(db);
+    else
+        *ret_db = db;
+    return err;
+}
+
+void db_close(struct db *db)
+{
+    if (db == NULL)
+        return;
+    db_end(db);
+    for (size_t i = 0; i < STATEMENT_COUNT; i++)
+        sqlite3_finalize(db->statements[i]);
+    sqlite3_close(db->handle);
+    free(db->path);
+    free(db->wal_path);
+    free(db);
+}
+
+const char *db_path(const struct db *db)
+{
+    return db->path;
+}
+
+/* ---- Transactions
+ * -------------------------------------------------------------------------------- */
+
+static enum store_err begin(struct db *db, enum statement which)
+{
+    enum store_err err = run(db, statement(db, which), "begin");
+    db->in_transaction = !err;
+    return err;
+}
+
+enum store_err db_begin_read(struct db *db)
+{
+    return begin(db, BEGIN_READ);
+}
+
+enum store_err db_begin_write(struct db *db)
+{
+    return begin(db, BEGIN_WRITE);
+}
+
+enum store_err db_commit(struct db *db)
+{
+    enum store_err err = run(db, statement(db, COMMIT), "commit");
+    if (err)
+        db_end(db);
+    db->in_transaction = false;
+    return err;
+}
+
+void db_end(struct db *db)
+{
+    if (!db->in_transaction)
+        return;
+    struct store_fault kept = *store_fault();
+    if (!sqlite3_get_autocommit(db->handle) && run(db, statement(db, ROLLBACK), "roll back"))
+        fault_sqlite(kept.code, kept.operation, kept.sqlite_code, kept.sys_errno);
+    db->in_transaction = false;
+}
+
+/* ---- Reading
+ * ------------------------------------------------------------------------------------- */
+
+/* A blob column of exactly `len` bytes (0: any), NULL when SQL gave NULL; bad sizes set *ret_bad.
+ */
+static const unsigned char *blob(sqlite3_stmt *s, int column, size_t len, bool *ret_bad)
+{
+    if (sqlite3_column_type(s, column) == SQLITE_NULL)
+        return NULL;
+    const unsigned char *bytes = sqlite3_column_blob(s, column);
+    size_t found = (size_t)sqlite3_column_bytes(s, column);
+    if (sqlite3_column_type(s, column) != SQLITE_BLOB || bytes == NULL ||
+        (len > 0 && found != len) || found > BOX_MAX)
+        *ret_bad = true;
+    return bytes;
+}
+
+static enum store_err read_row(sqlite3_stmt *s, enum table table, struct row *ret_row)
+{
+    bool bad = false;
+    int64_t id = sqlite3_column_int64(s, 0);
+    int64_t generation = sqlite3_column_int64(s, 1);
+
+    *ret_row = (struct row){
+        .id = (uint64_t)id,
+        .generation = (uint64_t)generation,
+        .lookup = blob(s, 2, ROW_LOOKUP_BYTES, &bad),
+        .seal = blob(s, 3, ROW_SEAL_BYTES, &bad),
+        .box = blob(s, 4, 0, &bad),
+        .box_len = (size_t)sqlite3_column_bytes(s, 4),
+    };
+    if (bad || id <= 0 || generation < 0)
+        return fault_row(STORE_ERR_INTEGRITY, "read", table_name(table), (uint64_t)id,
+                         "its columns are malformed");
+    return STORE_OK;
+}
+
+/* Call `visit` for every row of a statement whose parameters are bound. */
+static enum store_err walk(struct db *db, sqlite3_stmt *s, enum table table, db_visit_fn *visit,
+                           void *arg, size_t *ret_rows)
+{
+    enum store_err err = STORE_OK;
+    size_t rows = 0;
+    int code;
+
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        struct row row;
+        rows++;
+        err = read_row(s, table, &row);
+        if (!err)
+            err = visit(arg, &row);
+        if (err)
+            break;
+    }
+    if (!err && code != SQLITE_DONE)
+        err = fail(db, "read the store");
+    sqlite3_reset(s);
+    *ret_rows = rows;
+    return err;
+}
+
+static enum store_err walk_from(struct db *db, enum statement which, enum table table,
+                                uint64_t number, db_visit_fn *visit, void *arg, size_t *ret_rows)
+{
+    sqlite3_stmt *s = statement(db, which);
+    if (s == NULL || (sqlite3_bind_parameter_count(s) > 0 &&
+                      sqlite3_bind_int64(s, 1, (int64_t)number) != SQLITE_OK))
+        return fail(db, "read the store");
+    return walk(db, s, table, visit, arg, ret_rows);
+}
+
+enum store_err db_each(struct db *db, enum table table, db_visit_fn *visit, void *arg)
+{
+    static const enum statement each[TABLE_END] = {
+        [TABLE_SLOT] = EACH_SLOT, [TABLE_NODE] = EACH_NODE, [TABLE_VERSION] = EACH_VERSION};
+    size_t rows;
+    return walk_from(db, each[table], table, 0, visit, arg, &rows);
+}
+
+enum store_err db_each_since(struct db *db, enum table table, uint64_t generation,
+                             db_visit_fn *visit, void *arg)
+{
+    size_t rows;
+    return walk_from(db, table == TABLE_SLOT ? SINCE_SLOT : SINCE_NODE, table, generation, visit,
+                     arg, &rows);
+}
+
+enum store_err db_each_from(struct db *db, enum table table, uint64_t id, db_visit_fn *visit,
+                            void *arg)
+{
+    size_t rows;
+    return walk_from(db, table == TABLE_VERSION ? FROM_VERSION : FROM_NODE, table, id, visit, arg,
+                     &rows);
+}
+
+enum store_err db_get(struct db *db, enum table table, uint64_t id, db_visit_fn *visit, void *arg)
+{
+    size_t rows;
+    enum store_err err = walk_from(db, table == TABLE_VERSION ? GET_VERSION : GET_NODE, table, id,
+                                   visit, arg, &rows);
+    if (!err && rows == 0)
+        return fault_row(STORE_ERR_NOT_FOUND, "read", table_name(table), id, "the row is missing");
+    return err;
+}
+
+struct root_visit {
+    sqlite3_stmt *s;
+    db_visit_root_fn *visit;
+    void *arg;
+};
+
+static enum store_err visit_root(void *arg, const struct row *row)
+{
+    struct root_visit *v = arg;
+    bool bad = false;
+    const unsigned char *uuid = blob(v->s, 5, STORE_UUID_BYTES, &bad);
+    if (bad || uuid == NULL)
+        return fault_row(STORE_ERR_INTEGRITY, "read", "root", row->id, "its columns are malformed");
+    return v->visit(v->arg, uuid, row);
+}
+
+enum store_err db_get_root(struct db *db, db_visit_root_fn *visit, void *arg)
+{
+    struct root_visit v = {statement(db, GET_ROOT), visit, arg};
+    size_t rows;
+    if (v.s == NULL)
+        return fail(db, "read the store");
+    enum store_err err = walk(db, v.s, TABLE_ROOT, visit_root, &v, &rows);
+    if (!err && rows == 0)
+        return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "the row is missing");
+    return err;
+}
+
+/* ---- Writing
+ * ------------------------------------------------------------------------------------- */
+
+static int bind_blob(sqlite3_stmt *s, int parameter, const void *bytes, size_t len)
+{
+    if (bytes == NULL)
+        return SQLITE_OK;
+    return sqlite3_bind_blob64(s, parameter, bytes, len, SQLITE_STATIC);
+}
+
+static enum store_err put(struct db *db, enum statement which, const unsigned char *uuid,
+                          const struct row *row)
+{
+    sqlite3_stmt *s = statement(db, which);
+    if (s == NULL)
+        return fail(db, "write the store");
+    /* Parameters that a statement doesn't use are out of range; run() finds any other failure. */
+    sqlite3_bind_int64(s, 1, (int64_t)row->id);
+    sqlite3_bind_int64(s, 2, (int64_t)row->generation);
+    bind_blob(s, 3, row->lookup, ROW_LOOKUP_BYTES);
+    bind_blob(s, 4, row->seal, ROW_SEAL_BYTES);
+    if (bind_blob(s, 5, row->box, row->box_len) != SQLITE_OK)
+        return fail(db, "write the store");
+    bind_blob(s, 6, uuid, STORE_UUID_BYTES);
+    return run(db, s, "write the store");
+}
+
+enum store_err db_put(struct db *db, enum table table, const struct row *row)
+{
+    static const enum statement puts[TABLE_END] = {
+        [TABLE_SLOT] = PUT_SLOT, [TABLE_NODE] = PUT_NODE, [TABLE_VERSION] = PUT_VERSION};
+    return put(db, puts[table], NULL, row);
+}
+
+enum store_err db_put_root(struct db *db, const unsigned char uuid[STORE_UUID_BYTES],
+                           const struct row *row)
+{
+    return put(db, PUT_ROOT, uuid, row);
+}
+
+enum store_err db_delete(struct db *db, enum table table, uint64_t id)
+{
+    static const enum statement deletes[TABLE_END] = {
+        [TABLE_SLOT] = DELETE_SLOT, [TABLE_NODE] = DELETE_NODE, [TABLE_VERSION] = DELETE_VERSION};
+    sqlite3_stmt *s = statement(db, deletes[table]);
+    if (s == NULL || sqlite3_bind_int64(s, 1, (int64_t)id) != SQLITE_OK)
+        return fail(db, "write the store");
+    return run(db, s, "write the store");
+}
+
+enum store_err db_compact(struct db *db)
+{
+    if (sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) !=
+        SQLITE_OK)
+        return fail(db, "empty the write-ahead log");
+    return STORE_OK;
+}
+
+void db_touch(struct db *db)
+{
+    utimensat(AT_FDCWD, db->wal_path, NULL, 0);
+}

@@ -1,0 +1,123 @@
+/*
+ * The index: every node and version of the store in memory, names and policies included, values
+ * not. It answers lookups and listings, and remembers each row's hash, so that a changed row can be
+ * taken out of the sum over all rows. Knows no SQL, no keys. Not thread-safe: store.c holds its
+ * lock. Private.
+ *
+ * Nodes and versions are kept in arrays and named by slot, 32-bit numbers from 1 that are used
+ * again; 0 is none. Rows come in any order, so an update has two steps: index_set_node() for each
+ * row, then index_link(), which puts the nodes into their directories and checks that they make a
+ * tree.
+ */
+#ifndef STORE_INDEX_H
+#define STORE_INDEX_H
+
+#include "error.h"
+#include "record.h"
+#include "seal.h"
+#include "store.h"
+
+struct index;
+
+struct index_node {
+    uint64_t id;
+    uint64_t parent_id;
+    int64_t changed_ns;
+    int64_t mtime_ns;   /* directories: as recorded, or later as their entries say */
+    int64_t deleted_ns; /* 0: it is in the tree */
+    struct multiset hash;
+    uint32_t parent; /* slots: the directory it is linked into, */
+    uint32_t next;   /* its neighbours there in the order of ids, */
+    uint32_t previous;
+    uint32_t first_child; /* and its own entries */
+    uint32_t last_child;
+    uint32_t first_version; /* secrets: newest first */
+    uint32_t current;       /* secrets: the version's slot */
+    uint32_t subdirs;
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t name; /* offset into the arena; ACL entries stand behind the name */
+    uint16_t mode;
+    uint8_t name_len;
+    uint8_t kind; /* enum store_kind; 0: the slot is free */
+    uint8_t entry_count;
+    uint8_t group_perm;
+    bool extended;
+    bool linked;
+};
+
+struct index_version {
+    uint64_t id;
+    int64_t created_ns;
+    struct multiset hash; /* zero until the row was seen */
+    uint32_t node;        /* slots */
+    uint32_t next;        /* the next older version of the node */
+    uint32_t number;
+    uint32_t size_bytes;
+    bool has_row;
+    bool listed; /* its node's record names it */
+};
+
+STORE_CHECKED enum store_err index_new(struct index **ret_index);
+void index_free(struct index *index);
+
+/* NULL where there is none. Pointers live until the next change. */
+const struct index_node *index_find_node(const struct index *index, uint64_t id);
+const struct index_version *index_find_version(const struct index *index, uint64_t id);
+const struct index_node *index_find_child(const struct index *index,
+                                          const struct index_node *directory, const char *name,
+                                          size_t name_len);
+
+const struct index_node *index_node_at(const struct index *index, uint32_t slot);
+const struct index_version *index_version_at(const struct index *index, uint32_t slot);
+/* The root directory, NULL before there is one. */
+const struct index_node *index_root(const struct index *index);
+/* The slots that have been used so far; free ones have kind 0. */
+uint32_t index_node_slots(const struct index *index);
+const char *index_name(const struct index *index, const struct index_node *node);
+void index_policy(const struct index *index, const struct index_node *node,
+                  struct policy *ret_policy);
+
+/*
+ * Set what a node's row says: `record`, and the row's `hash`. Versions that the record doesn't list
+ * any more are dropped with their rows' hashes. The node is taken out of its directory until
+ * index_link(). errors: NO_MEMORY, INTEGRITY (an id that is something else), LIMIT (2^32 bytes of
+ * names)
+ */
+STORE_CHECKED enum store_err index_set_node(struct index *index, const struct node_record *record,
+                                            const struct multiset *hash);
+
+/* Take a node out of its directory; then index_remove_node() forgets it and its versions. Two
+ * steps, so that a directory can go together with its entries in any order. Unknown ids are
+ * ignored. */
+void index_unlink_node(struct index *index, uint64_t id);
+void index_remove_node(struct index *index, uint64_t id);
+
+/* Note that the row of version `id` is there. errors: INTEGRITY if no node lists it */
+STORE_CHECKED enum store_err index_set_version_row(struct index *index, uint64_t id,
+                                                   const struct multiset *hash);
+
+/*
+ * Link all nodes set since the last call into their directories.
+ * errors: INTEGRITY: a parent that is missing or no directory, a name that is there twice, a cycle,
+ *         too deep, or a listed version without a row
+ */
+STORE_CHECKED enum store_err index_link(struct index *index);
+
+/* The sum of the hashes of all rows it holds, and their number by table. */
+struct multiset index_hash(const struct index *index);
+uint64_t index_rows(const struct index *index, enum table table);
+
+struct index_stats {
+    uint64_t secrets;
+    uint64_t directories;
+    uint64_t deleted;
+    uint64_t value_bytes;
+};
+
+const struct index_stats *index_stats(const struct index *index);
+
+/* How deep the directory `node` is; the root is 0. */
+unsigned index_depth(const struct index *index, const struct index_node *node);
+
+#endif

@@ -1,0 +1,493 @@
+/*
+ * Encoding and decoding of records, field by field. Knows nothing of keys, SQL or the index.
+ */
+#include "record.h"
+#include "bytes.h"
+#include "fault.h"
+
+#include <sodium.h>
+#include <string.h>
+
+#define FIELD_HEAD 5 /* tag and length */
+#define ACL_ENTRY_BYTES 6
+#define VERSION_ENTRY_BYTES 24
+
+enum root_field { ROOT_GENERATION = 1, ROOT_NEXT_ID, ROOT_ROWS, ROOT_HASH };
+
+enum node_field {
+    NODE_KIND = 1,
+    NODE_PARENT,
+    NODE_NAME,
+    NODE_CREATED,
+    NODE_CHANGED,
+    NODE_LINKED,
+    NODE_UID,
+    NODE_GID,
+    NODE_MODE,
+    NODE_ACL,
+    NODE_DESCRIPTION,
+    NODE_DELETED,
+    NODE_MTIME,
+    NODE_NEXT_NUMBER,
+    NODE_CURRENT,
+    NODE_PREVIOUS,
+    NODE_VERSIONS,
+};
+
+enum slot_field {
+    SLOT_KIND = 1,
+    SLOT_SALT,
+    SLOT_PASSES,
+    SLOT_MEMORY,
+    SLOT_NONCE,
+    SLOT_COMMITMENT,
+    SLOT_WRAPPED,
+};
+
+enum version_field { VERSION_NODE = 1, VERSION_NUMBER, VERSION_VALUE };
+
+/* ---- Fields ---------------------------------------------------------------------------------- */
+
+static unsigned char *put_head(unsigned char *at, unsigned tag, size_t len)
+{
+    at[0] = (unsigned char)tag;
+    put_le(at + 1, len, 4);
+    return at + FIELD_HEAD;
+}
+
+static unsigned char *put_bytes(unsigned char *at, unsigned tag, const void *bytes, size_t len)
+{
+    at = put_head(at, tag, len);
+    if (len > 0)
+        memcpy(at, bytes, len);
+    return at + len;
+}
+
+static unsigned char *put_number(unsigned char *at, unsigned tag, uint64_t v, size_t bytes)
+{
+    at = put_head(at, tag, bytes);
+    put_le(at, v, bytes);
+    return at + bytes;
+}
+
+/* What is left to read; `bad` sticks, so that callers check once at the end. */
+struct reader {
+    const unsigned char *at;
+    const unsigned char *end;
+    bool bad;
+};
+
+/* Whether the next field is `tag`; then it is taken. */
+static bool take(struct reader *r, unsigned tag, const unsigned char **ret_bytes, size_t *ret_len)
+{
+    if (r->bad || (size_t)(r->end - r->at) < FIELD_HEAD || r->at[0] != tag)
+        return false;
+    size_t len = get_le(r->at + 1, 4);
+    r->at += FIELD_HEAD;
+    if (len > (size_t)(r->end - r->at)) {
+        r->bad = true;
+        return false;
+    }
+    *ret_bytes = r->at;
+    *ret_len = len;
+    r->at += len;
+    return true;
+}
+
+/* A field of up to `max` bytes that may be missing (then length 0 and false). */
+static bool take_optional(struct reader *r, unsigned tag, void *out, size_t max, size_t *ret_len)
+{
+    const unsigned char *bytes;
+    *ret_len = 0;
+    if (!take(r, tag, &bytes, ret_len))
+        return false;
+    if (*ret_len > max) {
+        r->bad = true;
+        return false;
+    }
+    memcpy(out, bytes, *ret_len);
+    return true;
+}
+
+static void take_exactly(struct reader *r, unsigned tag, void *out, size_t len)
+{
+    size_t found;
+    if (!take_optional(r, tag, out, len, &found) || found != len)
+        r->bad = true;
+}
+
+static uint64_t take_number(struct reader *r, unsigned tag, size_t bytes)
+{
+    unsigned char number[8] = {0};
+    take_exactly(r, tag, number, bytes);
+    return r->bad ? 0 : get_le(number, bytes);
+}
+
+/* 0 when it is missing; a field that is there must not say 0, so that there is one encoding only.
+ */
+static uint64_t take_optional_number(struct reader *r, unsigned tag)
+{
+    unsigned char number[8] = {0};
+    size_t len;
+    if (!take_optional(r, tag, number, sizeof number, &len))
+        return 0;
+    uint64_t v = get_le(number, sizeof number);
+    if (len != sizeof number || v == 0)
+        r->bad = true;
+    return v;
+}
+
+static bool finished(const struct reader *r)
+{
+    return !r->bad && r->at == r->end;
+}
+
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+/* The length of the UTF-8 sequence at `s`, 0 if there is none; control characters count as none. */
+static size_t printable_sequence(const unsigned char *s, size_t len)
+{
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
+    if (n == 0 || n > len)
+        return 0;
+    uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if (s[i] >> 6 != 2)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    bool surrogate = c >= 0xd800 && c <= 0xdfff;
+    bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
+    return c < smallest[n] || c > 0x10ffff || surrogate || control ? 0 : n;
+}
+
+static bool printable(const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    while (len > 0) {
+        size_t n = printable_sequence(s, len);
+        if (n == 0)
+            return false;
+        s += n;
+        len -= n;
+    }
+    return true;
+}
+
+bool record_name_valid(const char *name, size_t len, bool in_root)
+{
+    if (len == 0 || len > STORE_NAME_MAX || memchr(name, '/', len))
+        return false;
+    if ((len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
+        return false;
+    return !(in_root && name[0] == '@') && printable(name, len);
+}
+
+bool record_description_valid(const char *text)
+{
+    size_t len = strnlen(text, STORE_DESCRIPTION_MAX + 1);
+    return len <= STORE_DESCRIPTION_MAX && printable(text, len);
+}
+
+/* ---- Root record ------------------------------------------------------------------------------
+ */
+
+static const enum table counted[] = {TABLE_SLOT, TABLE_NODE, TABLE_VERSION};
+#define COUNTED (sizeof counted / sizeof counted[0])
+
+size_t record_encode_root(const struct root_record *root, unsigned char *out)
+{
+    unsigned char rows[8 * COUNTED];
+    unsigned char hash[16];
+    unsigned char *at = out;
+
+    for (size_t i = 0; i < COUNTED; i++)
+        put_le(rows + 8 * i, root->rows[counted[i]], 8);
+    put_le(hash, root->hash.lane[0], 8);
+    put_le(hash + 8, root->hash.lane[1], 8);
+    at = put_number(at, ROOT_GENERATION, root->generation, 8);
+    at = put_number(at, ROOT_NEXT_ID, root->next_id, 8);
+    at = put_bytes(at, ROOT_ROWS, rows, sizeof rows);
+    at = put_bytes(at, ROOT_HASH, hash, sizeof hash);
+    return (size_t)(at - out);
+}
+
+enum store_err record_decode_root(const unsigned char *data, size_t len,
+                                  struct root_record *ret_root)
+{
+    struct reader r = {data, data + len, false};
+    unsigned char rows[8 * COUNTED];
+    unsigned char hash[16];
+    struct root_record root = {0};
+
+    root.generation = take_number(&r, ROOT_GENERATION, 8);
+    root.next_id = take_number(&r, ROOT_NEXT_ID, 8);
+    take_exactly(&r, ROOT_ROWS, rows, sizeof rows);
+    take_exactly(&r, ROOT_HASH, hash, sizeof hash);
+    if (!finished(&r) || root.next_id <= STORE_ROOT_ID || root.next_id > INT64_MAX)
+        return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "its record is malformed");
+    for (size_t i = 0; i < COUNTED; i++)
+        root.rows[counted[i]] = get_le(rows + 8 * i, 8);
+    root.hash = (struct multiset){{get_le(hash, 8), get_le(hash + 8, 8)}};
+    *ret_root = root;
+    return STORE_OK;
+}
+
+/* ---- Nodes ------------------------------------------------------------------------------------
+ */
+
+static unsigned char *put_acl(unsigned char *at, const struct policy *p)
+{
+    unsigned char acl[1 + POLICY_ACL_MAX * ACL_ENTRY_BYTES];
+    unsigned char *end = acl;
+
+    if (!p->extended)
+        return at;
+    *end++ = p->group_perm;
+    for (unsigned i = 0; i < p->entry_count; i++, end += ACL_ENTRY_BYTES) {
+        end[0] = p->entries[i].tag;
+        end[1] = p->entries[i].perm;
+        put_le(end + 2, p->entries[i].id, 4);
+    }
+    return put_bytes(at, NODE_ACL, acl, (size_t)(end - acl));
+}
+
+static unsigned char *put_versions(unsigned char *at, const struct store_details *d)
+{
+    unsigned char list[STORE_VERSIONS_KEPT * VERSION_ENTRY_BYTES];
+    unsigned char *end = list;
+
+    for (uint32_t i = 0; i < d->version_count; i++, end += VERSION_ENTRY_BYTES) {
+        put_le(end, d->versions[i].id, 8);
+        put_le(end + 8, d->versions[i].number, 4);
+        put_le(end + 12, d->versions[i].size_bytes, 4);
+        put_le(end + 16, (uint64_t)d->versions[i].created_ns, 8);
+    }
+    return put_bytes(at, NODE_VERSIONS, list, (size_t)(end - list));
+}
+
+size_t record_encode_node(const struct node_record *node, unsigned char *out)
+{
+    const struct store_details *d = &node->details;
+    unsigned char *at = out;
+
+    at = put_number(at, NODE_KIND, node->kind, 1);
+    at = put_number(at, NODE_PARENT, node->parent, 8);
+    at = put_bytes(at, NODE_NAME, node->name, node->name_len);
+    at = put_number(at, NODE_CREATED, (uint64_t)node->created_ns, 8);
+    at = put_number(at, NODE_CHANGED, (uint64_t)node->changed_ns, 8);
+    at = put_number(at, NODE_LINKED, (uint64_t)node->linked_ns, 8);
+    at = put_number(at, NODE_UID, node->policy.uid, 4);
+    at = put_number(at, NODE_GID, node->policy.gid, 4);
+    at = put_number(at, NODE_MODE, node->policy.mode, 2);
+    at = put_acl(at, &node->policy);
+    if (d->description[0])
+        at = put_bytes(at, NODE_DESCRIPTION, d->description, strlen(d->description));
+    if (node->deleted_ns)
+        at = put_number(at, NODE_DELETED, (uint64_t)node->deleted_ns, 8);
+    if (node->kind == STORE_DIRECTORY)
+        return (size_t)(put_number(at, NODE_MTIME, (uint64_t)node->mtime_ns, 8) - out);
+    at = put_number(at, NODE_NEXT_NUMBER, d->next_number, 4);
+    at = put_number(at, NODE_CURRENT, d->current, 8);
+    if (d->previous)
+        at = put_number(at, NODE_PREVIOUS, d->previous, 8);
+    return (size_t)(put_versions(at, d) - out);
+}
+
+static void take_acl(struct reader *r, struct policy *p)
+{
+    unsigned char acl[1 + POLICY_ACL_MAX * ACL_ENTRY_BYTES];
+    size_t len;
+
+    if (!take_optional(r, NODE_ACL, acl, sizeof acl, &len))
+        return;
+    if (len % ACL_ENTRY_BYTES != 1) {
+        r->bad = true;
+        return;
+    }
+    p->extended = true;
+    p->group_perm = acl[0];
+    p->entry_count = (uint8_t)(len / ACL_ENTRY_BYTES);
+    for (unsigned i = 0; i < p->entry_count; i++) {
+        const unsigned char *at = acl + 1 + i * ACL_ENTRY_BYTES;
+        p->entries[i] =
+            (struct policy_entry){.tag = at[0], .perm = at[1], .id = (uint32_t)get_le(at + 2, 4)};
+    }
+}
+
+/* Versions in ascending order of number and id, the current and previous ones among them. */
+static bool versions_valid(const struct store_details *d)
+{
+    bool current = false;
+    bool previous = d->previous == 0;
+
+    for (uint32_t i = 0; i < d->version_count; i++) {
+        const struct store_version *v = &d->versions[i];
+        if (v->number == 0 || v->number >= d->next_number || v->size_bytes > STORE_VALUE_MAX)
+            return false;
+        if (i > 0 && (v->number <= v[-1].number || v->id <= v[-1].id))
+            return false;
+        current |= v->id == d->current;
+        previous |= v->id == d->previous;
+    }
+    return current && previous && d->current != d->previous;
+}
+
+static void take_versions(struct reader *r, struct store_details *d)
+{
+    const unsigned char *list = NULL;
+    size_t len = 0;
+
+    if (!take(r, NODE_VERSIONS, &list, &len) || len % VERSION_ENTRY_BYTES != 0 ||
+        len / VERSION_ENTRY_BYTES > STORE_VERSIONS_KEPT) {
+        r->bad = true;
+        return;
+    }
+    d->version_count = (uint32_t)(len / VERSION_ENTRY_BYTES);
+    for (uint32_t i = 0; i < d->version_count; i++, list += VERSION_ENTRY_BYTES)
+        d->versions[i] = (struct store_version){
+            .id = get_le(list, 8),
+            .number = (uint32_t)get_le(list + 8, 4),
+            .size_bytes = (uint32_t)get_le(list + 12, 4),
+            .created_ns = (int64_t)get_le(list + 16, 8),
+        };
+}
+
+static void take_description(struct reader *r, char description[STORE_DESCRIPTION_MAX + 1])
+{
+    size_t len;
+    if (!take_optional(r, NODE_DESCRIPTION, description, STORE_DESCRIPTION_MAX, &len))
+        return;
+    if (len == 0 || !printable(description, len))
+        r->bad = true;
+}
+
+static bool place_valid(const struct node_record *node)
+{
+    if (node->id == STORE_ROOT_ID)
+        return node->kind == STORE_DIRECTORY && node->parent == 0 && node->name_len == 0 &&
+               node->deleted_ns == 0;
+    return node->id > STORE_ROOT_ID && node->parent >= STORE_ROOT_ID && node->parent != node->id &&
+           record_name_valid(node->name, node->name_len, node->parent == STORE_ROOT_ID);
+}
+
+static void take_node(struct reader *r, struct node_record *node)
+{
+    node->kind = (enum store_kind)take_number(r, NODE_KIND, 1);
+    node->parent = take_number(r, NODE_PARENT, 8);
+    if (!take_optional(r, NODE_NAME, node->name, STORE_NAME_MAX, &node->name_len))
+        r->bad = true;
+    node->created_ns = (int64_t)take_number(r, NODE_CREATED, 8);
+    node->changed_ns = (int64_t)take_number(r, NODE_CHANGED, 8);
+    node->linked_ns = (int64_t)take_number(r, NODE_LINKED, 8);
+    node->policy.uid = (uint32_t)take_number(r, NODE_UID, 4);
+    node->policy.gid = (uint32_t)take_number(r, NODE_GID, 4);
+    node->policy.mode = (uint16_t)take_number(r, NODE_MODE, 2);
+    take_acl(r, &node->policy);
+    take_description(r, node->details.description);
+    node->deleted_ns = (int64_t)take_optional_number(r, NODE_DELETED);
+    node->details.created_ns = node->created_ns;
+}
+
+enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t len,
+                                  struct node_record *ret_node)
+{
+    struct reader r = {data, data + len, false};
+    struct store_details *d = &ret_node->details;
+    bool valid = false;
+
+    *ret_node = (struct node_record){.id = id};
+    take_node(&r, ret_node);
+    switch (ret_node->kind) {
+    case STORE_DIRECTORY:
+        ret_node->mtime_ns = (int64_t)take_number(&r, NODE_MTIME, 8);
+        valid = true;
+        break;
+    case STORE_SECRET:
+        d->next_number = (uint32_t)take_number(&r, NODE_NEXT_NUMBER, 4);
+        d->current = take_number(&r, NODE_CURRENT, 8);
+        d->previous = take_optional_number(&r, NODE_PREVIOUS);
+        take_versions(&r, d);
+        valid = versions_valid(d);
+        break;
+    }
+    if (!valid || !finished(&r) || !place_valid(ret_node) || !policy_valid(&ret_node->policy))
+        return fault_row(STORE_ERR_INTEGRITY, "read", "node", id, "its record is malformed");
+    return STORE_OK;
+}
+
+/* ---- Key slots --------------------------------------------------------------------------------
+ */
+
+size_t record_encode_slot(const struct keyslot *slot, unsigned char *out)
+{
+    unsigned char *at = out;
+
+    at = put_number(at, SLOT_KIND, slot->kind, 1);
+    at = put_bytes(at, SLOT_SALT, slot->salt, sizeof slot->salt);
+    at = put_number(at, SLOT_PASSES, slot->cost.passes, 4);
+    at = put_number(at, SLOT_MEMORY, slot->cost.memory_kib, 4);
+    at = put_bytes(at, SLOT_NONCE, slot->nonce, sizeof slot->nonce);
+    at = put_bytes(at, SLOT_COMMITMENT, slot->commitment, sizeof slot->commitment);
+    at = put_bytes(at, SLOT_WRAPPED, slot->wrapped, sizeof slot->wrapped);
+    return (size_t)(at - out);
+}
+
+enum store_err record_decode_slot(uint64_t id, const unsigned char *data, size_t len,
+                                  struct keyslot *ret_slot)
+{
+    struct reader r = {data, data + len, false};
+    struct keyslot slot = {0};
+
+    slot.kind = (enum store_slot_kind)take_number(&r, SLOT_KIND, 1);
+    take_exactly(&r, SLOT_SALT, slot.salt, sizeof slot.salt);
+    slot.cost.passes = (uint32_t)take_number(&r, SLOT_PASSES, 4);
+    slot.cost.memory_kib = (uint32_t)take_number(&r, SLOT_MEMORY, 4);
+    take_exactly(&r, SLOT_NONCE, slot.nonce, sizeof slot.nonce);
+    take_exactly(&r, SLOT_COMMITMENT, slot.commitment, sizeof slot.commitment);
+    take_exactly(&r, SLOT_WRAPPED, slot.wrapped, sizeof slot.wrapped);
+    if (!finished(&r) || !keyslot_valid(&slot))
+        return fault_row(STORE_ERR_INTEGRITY, "read", "slot", id, "its record is malformed");
+    *ret_slot = slot;
+    return STORE_OK;
+}
+
+/* ---- Versions ---------------------------------------------------------------------------------
+ */
+
+#define VERSION_HEAD (FIELD_HEAD + 8 + FIELD_HEAD + 4 + FIELD_HEAD)
+_Static_assert(VERSION_HEAD <= RECORD_VERSION_OVERHEAD, "the overhead leaves room for the head");
+
+size_t record_version_len(size_t value_len)
+{
+    return VERSION_HEAD + value_len;
+}
+
+void record_encode_version(uint64_t node, uint32_t number, const struct secbuf *value,
+                           unsigned char *out)
+{
+    unsigned char *at = put_number(out, VERSION_NODE, node, 8);
+    at = put_number(at, VERSION_NUMBER, number, 4);
+    put_bytes(at, VERSION_VALUE, value->data, value->len);
+}
+
+enum store_err record_decode_version(uint64_t id, uint64_t node, uint32_t number,
+                                     struct secbuf *buf)
+{
+    struct reader r = {buf->data, buf->data + buf->len, false};
+    const unsigned char *value = NULL;
+    size_t len = 0;
+
+    uint64_t of_node = take_number(&r, VERSION_NODE, 8);
+    uint64_t of_number = take_number(&r, VERSION_NUMBER, 4);
+    if (!take(&r, VERSION_VALUE, &value, &len) || !finished(&r) || of_node != node ||
+        of_number != number || len > STORE_VALUE_MAX) {
+        secbuf_wipe(buf);
+        return fault_row(STORE_ERR_INTEGRITY, "read", "version", id, "its record is malformed");
+    }
+    memmove(buf->data, value, len);
+    sodium_memzero(buf->data + len, buf->len - len);
+    buf->len = len;
+    return STORE_OK;
+}

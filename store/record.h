@@ -1,0 +1,80 @@
+/*
+ * Records: what the rows mean once open, and their encoding. FORMAT.md, "Records".
+ *
+ * A record is a list of fields (tag, length, bytes) in ascending order of their tags, none twice.
+ * An unknown field is refused, not ignored: it may carry a rule that a reader has to obey. The
+ * decoders take hostile bytes. Limits are checked when writing and when reading. Private.
+ */
+#ifndef STORE_RECORD_H
+#define STORE_RECORD_H
+
+#include "error.h"
+#include "keyslot.h"
+#include "policy.h"
+#include "seal.h"
+#include "store.h"
+
+/* Room for any node's record, padding included. */
+#define RECORD_NODE_MAX 8192
+#define RECORD_ROOT_MAX 256
+#define RECORD_SLOT_MAX 256
+/* A version's record is the value and this much at most. */
+#define RECORD_VERSION_OVERHEAD 32
+
+struct root_record {
+    uint64_t generation;
+    uint64_t next_id;         /* for the next node or version */
+    uint64_t rows[TABLE_END]; /* by table; the root's own counts as none */
+    struct multiset hash;     /* over all rows of all tables but the root's */
+};
+
+struct node_record {
+    uint64_t id; /* the row's */
+    enum store_kind kind;
+    uint64_t parent; /* 0 for the root directory */
+    char name[STORE_NAME_MAX + 1];
+    size_t name_len;
+    int64_t created_ns;
+    int64_t changed_ns;
+    int64_t deleted_ns; /* 0: it is in the tree */
+    int64_t linked_ns;  /* when its directory entry last changed: made, moved, rotated, restored */
+    int64_t mtime_ns;   /* directories: an entry left without a trace; see index.h */
+    struct policy policy;
+    struct store_details details; /* description; for secrets the versions */
+};
+
+/* Whether `name` may stand in a directory: 1 to 255 bytes of UTF-8, no '/', no control characters,
+ * not "." or ".."; in the root directory also no leading '@', which is kept for views. */
+bool record_name_valid(const char *name, size_t len, bool in_root);
+
+/* 0 to STORE_DESCRIPTION_MAX bytes of UTF-8 without control characters. */
+bool record_description_valid(const char *text);
+
+/* Encode into `out`, which has room for RECORD_*_MAX bytes. Returns the length. */
+size_t record_encode_root(const struct root_record *root, unsigned char *out);
+size_t record_encode_node(const struct node_record *node, unsigned char *out);
+size_t record_encode_slot(const struct keyslot *slot, unsigned char *out);
+
+/* errors: INTEGRITY, naming row `id`. */
+STORE_CHECKED enum store_err record_decode_root(const unsigned char *data, size_t len,
+                                                struct root_record *ret_root);
+STORE_CHECKED enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t len,
+                                                struct node_record *ret_node);
+STORE_CHECKED enum store_err record_decode_slot(uint64_t id, const unsigned char *data, size_t len,
+                                                struct keyslot *ret_slot);
+
+/* The bytes of a version's record for a value of `value_len` bytes, without padding. */
+size_t record_version_len(size_t value_len);
+
+/* Fill `out` (record_version_len() bytes) with a version's record. */
+void record_encode_version(uint64_t node, uint32_t number, const struct secbuf *value,
+                           unsigned char *out);
+
+/*
+ * Read a version's record and move the value to the front of `buf`, the rest wiped.
+ * errors: INTEGRITY, also where node or number are not the ones expected
+ */
+STORE_CHECKED enum store_err record_decode_version(uint64_t id, uint64_t node, uint32_t number,
+                                                   struct secbuf *buf);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * Sealing: authenticated encryption of records, the keyed hashes of names and rows, and the subkeys
+ * for each. Knows no SQL and no meaning of what it seals. Private. FORMAT.md, "Sealing".
+ */
+#ifndef STORE_SEAL_H
+#define STORE_SEAL_H
+
+#include "error.h"
+#include "row.h"
+#include "secmem.h"
+#include "store.h"
+
+/* Sums of row hashes modulo 2^64 in each lane: a hash of the multiset of all rows. */
+struct multiset {
+    uint64_t lane[2];
+};
+
+static inline void multiset_add(struct multiset *sum, const struct multiset *m)
+{
+    sum->lane[0] += m->lane[0];
+    sum->lane[1] += m->lane[1];
+}
+
+static inline void multiset_subtract(struct multiset *sum, const struct multiset *m)
+{
+    sum->lane[0] -= m->lane[0];
+    sum->lane[1] -= m->lane[1];
+}
+
+static inline bool multiset_equal(const struct multiset *a, const struct multiset *b)
+{
+    return a->lane[0] == b->lane[0] && a->lane[1] == b->lane[1];
+}
+
+/* The subkeys of one store. Shared read-only between threads once derived. */
+struct seal_keys {
+    struct secbuf keys;
+    unsigned char uuid[STORE_UUID_BYTES];
+};
+
+/* Derive all subkeys from the root key (STORE_KEY_BYTES). caller: seal_keys_release() */
+STORE_CHECKED enum store_err seal_keys_derive(struct seal_keys *keys, const struct secbuf *root_key,
+                                              const unsigned char uuid[STORE_UUID_BYTES]);
+void seal_keys_release(struct seal_keys *keys);
+
+/* The length that `len` bytes have once padded: Padmé classes above a floor of 256 bytes. */
+size_t seal_padded_len(size_t len);
+
+/*
+ * Pad and encrypt `buf` in place for row `id` of `table`.
+ * in/out: buf       `len` plaintext bytes, room for seal_padded_len(len)
+ * out:    ret_seal  nonce and tag
+ * returns the length of the box now in `buf`
+ */
+size_t seal_close(const struct seal_keys *keys, enum table table, uint64_t id, unsigned char *buf,
+                  size_t len, unsigned char ret_seal[ROW_SEAL_BYTES]);
+
+/*
+ * Check and decrypt the row's box into `buf`, which has room for row->box_len bytes; wiped on
+ * failure. out:    ret_len  bytes without padding errors: INTEGRITY
+ */
+STORE_CHECKED enum store_err seal_open(const struct seal_keys *keys, enum table table,
+                                       const struct row *row, unsigned char *buf, size_t *ret_len);
+
+/* The keyed hash of a name in a directory. A deleted node's also depends on its id (else 0). */
+void seal_lookup_hash(const struct seal_keys *keys, uint64_t parent, const char *name,
+                      size_t name_len, uint64_t deleted_id,
+                      unsigned char ret_hash[ROW_LOOKUP_BYTES]);
+
+/* The keyed hash of a whole row; its box is covered through the tag in its seal. */
+struct multiset seal_row_hash(const struct seal_keys *keys, enum table table,
+                              const struct row *row);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * The store handle, shared by the modules that make up the public API: store.c (opening and
+ * asking), feed.c (loading and following) and write.c (changing). Private.
+ *
+ * Lock order: `db_lock`, then `lock`. `lock` guards index, root and slots; readers take it shared
+ * and only while they look something up. `db_lock` guards the connection.
+ */
+#ifndef STORE_STATE_H
+#define STORE_STATE_H
+
+#include "db.h"
+#include "index.h"
+#include "record.h"
+#include "seal.h"
+#include "store.h"
+
+#include <pthread.h>
+
+struct slots {
+    struct keyslot items[KEYSLOT_MAX];
+    uint64_t ids[KEYSLOT_MAX];
+    uint32_t count;
+    struct multiset hash; /* over their rows; only once there are keys */
+};
+
+struct store {
+    struct db *db;
+    enum store_access access;
+    unsigned char uuid[STORE_UUID_BYTES];
+    struct seal_keys keys;
+    struct slots slots;
+    struct root_record root; /* the one that index and slots were verified against */
+    struct index *index;     /* NULL until loaded */
+    pthread_rwlock_t lock;
+    pthread_mutex_t db_lock;
+    int watch_fd; /* -1 until asked for */
+
+    enum store_err stale;  /* not 0: the index is not what the file says, and why */
+    bool writing;          /* between store_begin() and store_commit() */
+    bool changed;          /* the transaction has written a row */
+    struct root_record to; /* the root record that the transaction is going to write */
+    int64_t now_ns;        /* the transaction's time */
+};
+
+/* The slots as they stand in the file; with their hash where there are keys. Takes no lock. */
+STORE_CHECKED enum store_err slots_read(struct store *store, struct slots *ret_slots);
+
+/* Read and open the root record. Takes no lock; call it inside a transaction. */
+STORE_CHECKED enum store_err root_read(struct store *store, struct root_record *ret_root);
+
+/* Read and open a node's record, checked against the index. Takes no lock. */
+STORE_CHECKED enum store_err node_read(struct store *store, uint64_t id,
+                                       struct node_record *ret_record);
+
+/* A handle around `db`, which it owns from here on, also on failure. */
+STORE_CHECKED enum store_err store_new(struct db *db, enum store_access access,
+                                       struct store **ret_store);
+
+/* store_load() and store_refresh() for callers that have a transaction open and hold db_lock. */
+STORE_CHECKED enum store_err feed_load(struct store *store);
+STORE_CHECKED enum store_err feed_apply(struct store *store, struct store_changes *ret_changes);
+
+/* The sum of all row hashes, and the rows by table, that index and slots stand for. */
+void feed_total(const struct index *index, const struct slots *slots, struct multiset *ret_sum,
+                uint64_t ret_rows[TABLE_END]);
+
+/*
+ * Find the node of a path; where it is missing but its directory exists, *ret_node is NULL.
+ * out:    ret_parent  the directory; NULL for the root itself
+ *         ret_name    the last component, in `path`; *ret_name_len its length
+ * errors: NOT_FOUND (directory), NOT_DIRECTORY, NAME. Takes no lock.
+ */
+STORE_CHECKED enum store_err path_find(const struct index *index, const char *path,
+                                       const struct index_node **ret_parent, const char **ret_name,
+                                       size_t *ret_name_len, const struct index_node **ret_node);
+
+/* The open record of a version: decrypt row `id` into `ret_value` and check that it is as indexed.
+ */
+STORE_CHECKED enum store_err version_read(struct store *store, uint64_t id,
+                                          struct secbuf *ret_value);
+
+#endif

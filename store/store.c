@@ -1,0 +1,481 @@
+/*
+ * Opening, unlocking and asking. Loading and following are in feed.c, changing in write.c.
+ */
+#include "store.h"
+#include "fault.h"
+#include "state.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- Opening
+ * --------------------------------------------------------------------------------------- */
+
+enum store_err store_new(struct db *db, enum store_access access, struct store **ret_store)
+{
+    struct store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        db_close(db);
+        return fault(STORE_ERR_NO_MEMORY, "open", "the store", NULL);
+    }
+    store->db = db;
+    store->access = access;
+    store->watch_fd = -1;
+    pthread_rwlock_init(&store->lock, NULL);
+    pthread_mutex_init(&store->db_lock, NULL);
+    *ret_store = store;
+    return STORE_OK;
+}
+
+static enum store_err visit_uuid(void *arg, const unsigned char uuid[STORE_UUID_BYTES],
+                                 const struct row *row)
+{
+    (void)row;
+    memcpy(((struct store *)arg)->uuid, uuid, STORE_UUID_BYTES);
+    return STORE_OK;
+}
+
+struct slots_visit {
+    const struct seal_keys *keys; /* NULL: no hash yet */
+    struct slots *slots;
+};
+
+static enum store_err visit_slot(void *arg, const struct row *row)
+{
+    struct slots_visit *v = arg;
+    struct slots *slots = v->slots;
+    if (slots->count == KEYSLOT_MAX)
+        return fault_row(STORE_ERR_INTEGRITY, "read", "slot", row->id, "there are too many");
+    enum store_err err =
+        record_decode_slot(row->id, row->box, row->box_len, &slots->items[slots->count]);
+    if (err)
+        return err;
+    slots->ids[slots->count++] = row->id;
+    if (v->keys) {
+        struct multiset hash = seal_row_hash(v->keys, TABLE_SLOT, row);
+        multiset_add(&slots->hash, &hash);
+    }
+    return STORE_OK;
+}
+
+enum store_err slots_read(struct store *store, struct slots *ret_slots)
+{
+    struct slots_visit v = {store->keys.keys.data ? &store->keys : NULL, ret_slots};
+    *ret_slots = (struct slots){0};
+    return db_each(store->db, TABLE_SLOT, visit_slot, &v);
+}
+
+enum store_err store_open(const char *path, enum store_access access, struct store **ret_store)
+{
+    struct store *store = NULL;
+    struct db *db = NULL;
+    enum store_err err = db_open(path, access, &db);
+    if (!err)
+        err = store_new(db, access, &store);
+    if (!err)
+        err = db_get_root(db, visit_uuid, store);
+    if (!err)
+        err = slots_read(store, &store->slots);
+    if (err)
+        store_close(store);
+    else
+        *ret_store = store;
+    return err;
+}
+
+bool store_has_slot(const struct store *store, enum store_slot_kind kind)
+{
+    for (uint32_t i = 0; i < store->slots.count; i++)
+        if (store->slots.items[i].kind == kind)
+            return true;
+    return false;
+}
+
+enum store_err store_unlock(struct store *store, const struct store_credential *credential)
+{
+    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
+    enum store_err err = fault(STORE_ERR_KEY, "unlock", "the store", "no key slot of this kind");
+
+    for (uint32_t i = 0; i < store->slots.count; i++) {
+        if (store->slots.items[i].kind != credential->kind)
+            continue;
+        err = keyslot_unwrap(store->uuid, store->slots.ids[i], credential, &store->slots.items[i],
+                             &root_key);
+        if (err != STORE_ERR_KEY)
+            break;
+    }
+    return err ? err : seal_keys_derive(&store->keys, &root_key, store->uuid);
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    db_close(store->db);
+    index_free(store->index);
+    seal_keys_release(&store->keys);
+    if (store->watch_fd >= 0)
+        close(store->watch_fd);
+    pthread_rwlock_destroy(&store->lock);
+    pthread_mutex_destroy(&store->db_lock);
+    free(store);
+}
+
+/* ---- Asking
+ * ---------------------------------------------------------------------------------------- */
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static struct store_attr attributes(const struct index *index, const struct index_node *n,
+                                    const struct index_version *version)
+{
+    const struct index_version *current = index_version_at(index, n->current);
+    struct store_attr attr = {
+        .node = n->id,
+        .parent = n->id == STORE_ROOT_ID ? n->id : n->parent_id,
+        .kind = (enum store_kind)n->kind,
+        .uid = n->uid,
+        .gid = n->gid,
+        .mode = n->mode,
+        .has_acl = n->extended,
+        .subdirs = n->subdirs,
+        .mtime_ns = n->mtime_ns,
+        .ctime_ns = later(n->changed_ns, n->mtime_ns),
+    };
+    if (version == NULL)
+        version = current;
+    if (version) {
+        attr.version = version->id;
+        attr.current = current->id;
+        attr.number = version->number;
+        attr.size_bytes = version->size_bytes;
+        attr.mtime_ns = version->created_ns;
+        attr.ctime_ns = later(n->changed_ns, version->created_ns);
+    }
+    return attr;
+}
+
+static enum store_err not_found(void)
+{
+    return fault(STORE_ERR_NOT_FOUND, "find", NULL, NULL);
+}
+
+/* Whether the index may answer questions; asked under the lock. */
+static enum store_err usable(const struct store *store)
+{
+    return store->stale ? fault(store->stale, "read", "the store", "it has to be loaded again")
+                        : STORE_OK;
+}
+
+/* A directory of the tree. */
+static enum store_err find_directory(const struct store *store, uint64_t id,
+                                     const struct index_node **ret_node)
+{
+    enum store_err err = usable(store);
+    if (err)
+        return err;
+    const struct index_node *n = index_find_node(store->index, id);
+    if (n == NULL || n->deleted_ns)
+        return not_found();
+    if (n->kind != STORE_DIRECTORY)
+        return fault(STORE_ERR_NOT_DIRECTORY, "find", NULL, NULL);
+    *ret_node = n;
+    return STORE_OK;
+}
+
+/* What an id names: a node, or a node and one of its versions. Deleted ones are not found. */
+static enum store_err find_id(const struct store *store, uint64_t id,
+                              const struct index_node **ret_node,
+                              const struct index_version **ret_version)
+{
+    enum store_err err = usable(store);
+    if (err)
+        return err;
+    const struct index_node *n = index_find_node(store->index, id);
+    const struct index_version *v = n ? NULL : index_find_version(store->index, id);
+    if (v)
+        n = index_node_at(store->index, v->node);
+    if (n == NULL || n->deleted_ns)
+        return not_found();
+    *ret_node = n;
+    *ret_version = v;
+    return STORE_OK;
+}
+
+enum store_err store_lookup(struct store *store, uint64_t directory, const char *name,
+                            struct store_attr *ret_attr)
+{
+    const struct index_node *dir = NULL;
+    size_t len = strnlen(name, STORE_NAME_MAX + 1);
+
+    if (!record_name_valid(name, len, directory == STORE_ROOT_ID))
+        return fault(STORE_ERR_NAME, "find", NULL, NULL);
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = find_directory(store, directory, &dir);
+    if (!err) {
+        const struct index_node *n = index_find_child(store->index, dir, name, len);
+        if (n)
+            *ret_attr = attributes(store->index, n, NULL);
+        else
+            err = not_found();
+    }
+    pthread_rwlock_unlock(&store->lock);
+    return err;
+}
+
+enum store_err store_stat(struct store *store, uint64_t id, struct store_attr *ret_attr)
+{
+    const struct index_node *n = NULL;
+    const struct index_version *v = NULL;
+
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = find_id(store, id, &n, &v);
+    if (!err)
+        *ret_attr = attributes(store->index, n, v);
+    pthread_rwlock_unlock(&store->lock);
+    return err;
+}
+
+enum store_err store_resolve(struct store *store, const char *path, struct store_attr *ret_attr)
+{
+    const struct index_node *parent;
+    const struct index_node *n = NULL;
+    const char *name;
+    size_t name_len;
+
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = usable(store);
+    if (!err)
+        err = path_find(store->index, path, &parent, &name, &name_len, &n);
+    if (!err && n == NULL)
+        err = not_found();
+    if (!err)
+        *ret_attr = attributes(store->index, n, NULL);
+    pthread_rwlock_unlock(&store->lock);
+    return err;
+}
+
+enum store_err store_policy(struct store *store, uint64_t id, struct policy *ret_policy)
+{
+    const struct index_node *n = NULL;
+    const struct index_version *v;
+
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = find_id(store, id, &n, &v);
+    if (!err)
+        index_policy(store->index, n, ret_policy);
+    pthread_rwlock_unlock(&store->lock);
+    return err;
+}
+
+/* The first entry of `dir` with an id above `after`. Usually `after` is still there, with its
+ * neighbour. */
+static const struct index_node *entry_after(const struct index *index, const struct index_node *dir,
+                                            uint64_t after)
+{
+    const struct index_node *n = after ? index_find_node(index, after) : NULL;
+    if (n && n->linked && index_node_at(index, n->parent) == dir)
+        return index_node_at(index, n->next);
+    n = index_node_at(index, dir->first_child);
+    while (n && n->id <= after)
+        n = index_node_at(index, n->next);
+    return n;
+}
+
+enum store_err store_list(struct store *store, uint64_t directory, uint64_t after,
+                          store_visit_fn *visit, void *arg)
+{
+    const struct index_node *dir = NULL;
+
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = find_directory(store, directory, &dir);
+    if (!err) {
+        const struct index *index = store->index;
+        const struct index_node *n = entry_after(index, dir, after);
+        for (; n; n = index_node_at(index, n->next)) {
+            struct store_attr attr = attributes(index, n, NULL);
+            if (!visit(arg, index_name(index, n), &attr))
+                break;
+        }
+    }
+    pthread_rwlock_unlock(&store->lock);
+    return err;
+}
+
+/* Write the path of a node, deleted ones where they were, to the end of `path`; returns its
+ * beginning. */
+static const char *path_of(const struct index *index, const struct index_node *n,
+                           char path[STORE_PATH_MAX])
+{
+    size_t at = STORE_PATH_MAX - 1;
+    path[at] = '\0';
+    for (; n && n->id != STORE_ROOT_ID && at > n->name_len;
+         n = index_find_node(index, n->parent_id)) {
+        if (path[at] != '\0')
+            path[--at] = '/';
+        at -= n->name_len;
+        memcpy(path + at, index_name(index, n), n->name_len);
+    }
+    return path + at;
+}
+
+enum store_err store_list_deleted(struct store *store, store_visit_deleted_fn *visit, void *arg)
+{
+    char path[STORE_PATH_MAX];
+
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = usable(store);
+    for (uint32_t i = 1; !err && i < index_node_slots(store->index); i++) {
+        const struct index_node *n = index_node_at(store->index, i);
+        if (n->kind == 0 || n->deleted_ns == 0)
+            continue;
+        struct store_attr attr = attributes(store->index, n, NULL);
+        if (!visit(arg, path_of(store->index, n, path), &attr, n->deleted_ns))
+            break;
+    }
+    pthread_rwlock_unlock(&store->lock);
+    return err;
+}
+
+void store_stats(struct store *store, struct store_stats *ret_stats)
+{
+    pthread_rwlock_rdlock(&store->lock);
+    const struct index_stats *counted = index_stats(store->index);
+    *ret_stats = (struct store_stats){
+        .generation = store->root.generation,
+        .secrets = counted->secrets,
+        .directories = counted->directories,
+        .deleted = counted->deleted,
+        .versions = index_rows(store->index, TABLE_VERSION),
+        .value_bytes = counted->value_bytes,
+        .slots = store->slots.count,
+    };
+    memcpy(ret_stats->uuid, store->uuid, STORE_UUID_BYTES);
+    pthread_rwlock_unlock(&store->lock);
+}
+
+/* ---- Reading records and values
+ * ---------------------------------------------------------------------- */
+
+struct node_visit {
+    struct store *store;
+    struct node_record *record;
+};
+
+static enum store_err visit_node(void *arg, const struct row *row)
+{
+    struct node_visit *v = arg;
+    unsigned char plain[RECORD_NODE_MAX];
+    size_t len;
+
+    if (row->box_len > sizeof plain)
+        return fault_row(STORE_ERR_INTEGRITY, "open", "node", row->id, "its record is too large");
+    enum store_err err = seal_open(&v->store->keys, TABLE_NODE, row, plain, &len);
+    if (!err)
+        err = record_decode_node(row->id, plain, len, v->record);
+    sodium_memzero(plain, sizeof plain);
+    return err;
+}
+
+enum store_err node_read(struct store *store, uint64_t id, struct node_record *ret_record)
+{
+    struct node_visit v = {store, ret_record};
+    return db_get(store->db, TABLE_NODE, id, visit_node, &v);
+}
+
+enum store_err store_details(struct store *store, uint64_t node, struct store_details *ret_details)
+{
+    struct node_record record;
+    const struct index_node *n = NULL;
+    const struct index_version *v;
+
+    pthread_mutex_lock(&store->db_lock);
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = find_id(store, node, &n, &v);
+    if (!err)
+        err = node_read(store, n->id, &record);
+    pthread_rwlock_unlock(&store->lock);
+    pthread_mutex_unlock(&store->db_lock);
+    if (!err)
+        *ret_details = record.details;
+    return err;
+}
+
+struct version_visit {
+    struct store *store;
+    struct index_version indexed;
+    uint64_t node;
+    struct secbuf *value;
+};
+
+static enum store_err visit_version(void *arg, const struct row *row)
+{
+    struct version_visit *v = arg;
+    struct multiset hash = seal_row_hash(&v->store->keys, TABLE_VERSION, row);
+    struct secbuf *value = v->value;
+    enum store_err err = STORE_OK;
+
+    if (!multiset_equal(&hash, &v->indexed.hash))
+        return fault_row(STORE_ERR_INTEGRITY, "read", "version", row->id, "the row was exchanged");
+    if (row->box_len > value->capacity)
+        err = secbuf_alloc(value, row->box_len);
+    if (!err)
+        err = seal_open(&v->store->keys, TABLE_VERSION, row, value->data, &value->len);
+    if (!err)
+        err = record_decode_version(row->id, v->node, v->indexed.number, value);
+    if (!err && value->len != v->indexed.size_bytes)
+        err = fault_row(STORE_ERR_INTEGRITY, "read", "version", row->id, "its size is wrong");
+    if (err)
+        secbuf_wipe(value);
+    return err;
+}
+
+enum store_err version_read(struct store *store, uint64_t id, struct secbuf *ret_value)
+{
+    struct version_visit visit = {.store = store, .value = ret_value};
+
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = usable(store);
+    const struct index_version *v = err ? NULL : index_find_version(store->index, id);
+    if (v) {
+        visit.indexed = *v;
+        visit.node = index_node_at(store->index, v->node)->id;
+    }
+    pthread_rwlock_unlock(&store->lock);
+    if (v == NULL)
+        return err ? err : fault(STORE_ERR_NO_VERSION, "read", NULL, NULL);
+    err = db_get(store->db, TABLE_VERSION, id, visit_version, &visit);
+    if (err == STORE_ERR_NOT_FOUND)
+        err = fault_row(STORE_ERR_NO_VERSION, "read", "version", id, "the row is missing");
+    return err;
+}
+
+enum store_err store_read(struct store *store, uint64_t version, struct secbuf *ret_value)
+{
+    secbuf_wipe(ret_value);
+    pthread_mutex_lock(&store->db_lock);
+    enum store_err err = version_read(store, version, ret_value);
+    pthread_mutex_unlock(&store->db_lock);
+    return err;
+}
+
+enum store_err store_check(struct store *store)
+{
+    SECBUF_AUTO struct secbuf value = SECBUF_INIT;
+    enum store_err err = STORE_OK;
+
+    for (uint32_t i = 1; i < index_node_slots(store->index) && !err; i++) {
+        const struct index_node *n = index_node_at(store->index, i);
+        for (uint32_t v = n->first_version; v != 0 && !err;) {
+            const struct index_version *version = index_version_at(store->index, v);
+            v = version->next;
+            err = store_read(store, version->id, &value);
+        }
+    }
+    return err;
+}

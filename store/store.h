@@ -1,0 +1,324 @@
+/*
+ * libsecretstore: an encrypted, authenticated store of secrets in one SQLite file. See FORMAT.md.
+ *
+ * Opening takes three steps: store_open() looks at the file, store_unlock() unwraps the root key
+ * through a key slot, and store_load() verifies every row and builds the index that answers
+ * everything but values. After that store_refresh() follows what other processes commit.
+ *
+ * Changes are made between store_begin() and store_commit(); several make one commit. Paths are
+ * relative to the store's root; leading, doubled and trailing slashes are ignored; "" and "/" name
+ * the root.
+ *
+ * Ids: directories, secrets and versions are numbered from one counter, so an id is any of the
+ * three and never comes back. Ids below STORE_ROOT_ID are never given out. Times are nanoseconds
+ * since 1970.
+ *
+ * Threads: after store_load() every function of the sections "Asking" and "Following" may be called
+ * by several threads at once. The section "Changing" belongs to one thread, with no other using the
+ * store.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "error.h"
+#include "policy.h"
+#include "secmem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_FORMAT 1
+#define STORE_UUID_BYTES 16
+#define STORE_KEY_BYTES 32
+#define STORE_ROOT_ID 16
+#define STORE_NAME_MAX 255
+#define STORE_PATH_MAX 8192 /* more than STORE_DEPTH_MAX names and their slashes */
+#define STORE_DEPTH_MAX 32
+#define STORE_VALUE_MAX (1024 * 1024)
+#define STORE_DESCRIPTION_MAX 1024
+#define STORE_PASSPHRASE_MAX 1024
+#define STORE_VERSIONS_KEPT 100 /* a secret's oldest superseded versions go beyond this many */
+
+struct store;
+
+/* ---- Creating and opening ------------------------------------------------------------------- */
+
+/* How a key slot is opened, or made. Exactly the member that `kind` names is used. */
+enum store_slot_kind { STORE_SLOT_KEYFILE = 1, STORE_SLOT_PASSPHRASE = 2 };
+
+struct store_credential {
+    enum store_slot_kind kind;
+    const struct secbuf *secret; /* keyfile: STORE_KEY_BYTES random bytes; passphrase: 1.. bytes */
+};
+
+/*
+ * Make a new store at `path`, mode 0600, with an empty root directory (root:root 0755) and one key
+ * slot. A passphrase is stretched with Argon2id, 256 MiB and 3 passes; takes about a second.
+ * errors: EXISTS (nothing is touched), NO_STORE (no such folder), DENIED, NO_SPACE, IO, INVALID,
+ *         NO_MEMORY, MEMORY_LOCK. On failure no file is left behind.
+ */
+STORE_CHECKED enum store_err store_create(const char *path,
+                                          const struct store_credential *credential);
+
+enum store_access { STORE_READ_ONLY, STORE_READ_WRITE };
+
+/*
+ * Open the file and check that it is a store of a known format with exactly the schema of that
+ * format. out:    ret_store  caller owns; store_close() errors: NO_STORE, FORMAT, DENIED, BUSY,
+ * INTEGRITY, IO, NO_MEMORY
+ */
+STORE_CHECKED enum store_err store_open(const char *path, enum store_access access,
+                                        struct store **ret_store);
+
+/* Whether the store has a key slot of this kind, so that a program can ask for the right thing. */
+bool store_has_slot(const struct store *store, enum store_slot_kind kind);
+
+/*
+ * Unwrap the root key with the first slot that takes `credential`; it stays in locked memory.
+ * errors: KEY (no slot takes it), INTEGRITY (a slot out of bounds), MEMORY_LOCK, NO_MEMORY
+ */
+STORE_CHECKED enum store_err store_unlock(struct store *store,
+                                          const struct store_credential *credential);
+
+/*
+ * Verify every row against the root record and build the index. About 3 µs a secret.
+ * errors: INTEGRITY (store_fault() names the row), BUSY, IO, NO_MEMORY; the store then holds no
+ * index.
+ */
+STORE_CHECKED enum store_err store_load(struct store *store);
+
+/* Wipe the keys and release everything; an open transaction is rolled back. NULL is allowed. */
+void store_close(struct store *store);
+
+/* ---- Asking --------------------------------------------------------------------------------- */
+
+enum store_kind { STORE_DIRECTORY = 1, STORE_SECRET = 2 };
+
+/*
+ * What stat(2) would say of an id. For a secret's own id, or its current version's, `version` is
+ * the current one; for a superseded version's id it is that one.
+ */
+struct store_attr {
+    uint64_t node;   /* the directory or secret */
+    uint64_t parent; /* the directory it is in; the root's own id for the root */
+    enum store_kind kind;
+    uint32_t uid;
+    uint32_t gid;
+    uint16_t mode;       /* permission bits, the mask as group bits where there is an ACL */
+    bool has_acl;        /* store_policy() tells it */
+    uint64_t version;    /* secrets: the version this speaks of, else 0 */
+    uint64_t current;    /* secrets: the version the path shows, else 0 */
+    uint32_t number;     /* secrets: the version's number, from 1 */
+    uint32_t size_bytes; /* secrets: of that version's value */
+    uint32_t subdirs;    /* directories: directories in it */
+    int64_t mtime_ns; /* secrets: when the version was made; directories: last change of entries */
+    int64_t ctime_ns; /* last change of policy, name or current version, or mtime if later */
+};
+
+/* errors: NOT_FOUND; NAME where `name` could not exist. Constant time in the size of the store. */
+STORE_CHECKED enum store_err store_lookup(struct store *store, uint64_t directory, const char *name,
+                                          struct store_attr *ret_attr);
+
+/* errors: NOT_FOUND for an id that is not, or no longer, in the tree (deleted ones aren't). */
+STORE_CHECKED enum store_err store_stat(struct store *store, uint64_t id,
+                                        struct store_attr *ret_attr);
+
+/* Follow a path from the root. errors: NOT_FOUND, NOT_DIRECTORY, NAME. */
+STORE_CHECKED enum store_err store_resolve(struct store *store, const char *path,
+                                           struct store_attr *ret_attr);
+
+/* The whole policy of what `id` names. errors: NOT_FOUND. */
+STORE_CHECKED enum store_err store_policy(struct store *store, uint64_t id,
+                                          struct policy *ret_policy);
+
+/*
+ * Call `visit` for the entries of a directory in the order of their ids, beginning after the id
+ * `after` (0: from the start), until it returns false or the end. `name` lives for the call only.
+ * `visit` runs under the store's lock: it must not call into the store.
+ * errors: NOT_FOUND, NOT_DIRECTORY
+ */
+typedef bool store_visit_fn(void *arg, const char *name, const struct store_attr *attr);
+STORE_CHECKED enum store_err store_list(struct store *store, uint64_t directory, uint64_t after,
+                                        store_visit_fn *visit, void *arg);
+
+/*
+ * The same for deleted nodes that can be restored, the whole store's, in no particular order;
+ * `path` is where each was, and `deleted_ns` when it was removed.
+ */
+typedef bool store_visit_deleted_fn(void *arg, const char *path, const struct store_attr *attr,
+                                    int64_t deleted_ns);
+STORE_CHECKED enum store_err store_list_deleted(struct store *store, store_visit_deleted_fn *visit,
+                                                void *arg);
+
+/* A kept version of a secret. */
+struct store_version {
+    uint64_t id;
+    uint32_t number;
+    uint32_t size_bytes;
+    int64_t created_ns;
+};
+
+/* The parts of a node that only people ask for. */
+struct store_details {
+    int64_t created_ns;
+    char description[STORE_DESCRIPTION_MAX + 1];
+    uint64_t current;     /* version ids, 0 for none */
+    uint64_t previous;    /* the one that was current before */
+    uint32_t next_number; /* the number the next version will get */
+    uint32_t version_count;
+    struct store_version versions[STORE_VERSIONS_KEPT]; /* oldest first */
+};
+
+/* Read and open the node's record. errors: NOT_FOUND, INTEGRITY, BUSY, IO. */
+STORE_CHECKED enum store_err store_details(struct store *store, uint64_t node,
+                                           struct store_details *ret_details);
+
+/*
+ * Decrypt the value of the version `version` into `ret_value`, whose memory is reused when it is
+ * large enough: give the same buffer again and no memory is allocated. in/out: ret_value  caller
+ * owns; secbuf_release(); empty on failure errors: NO_VERSION, INTEGRITY, BUSY, IO, NO_MEMORY,
+ * MEMORY_LOCK
+ */
+STORE_CHECKED enum store_err store_read(struct store *store, uint64_t version,
+                                        struct secbuf *ret_value);
+
+/*
+ * Decrypt every version there is, deleted secrets' too: what a load leaves for later. One thread,
+ * and no other changing or following meanwhile. errors: as store_read()
+ */
+STORE_CHECKED enum store_err store_check(struct store *store);
+
+struct store_stats {
+    unsigned char uuid[STORE_UUID_BYTES];
+    uint64_t generation; /* commits since the store was made */
+    uint64_t secrets;
+    uint64_t directories; /* the root counts */
+    uint64_t deleted;     /* nodes that can be restored */
+    uint64_t versions;
+    uint64_t value_bytes; /* of all versions that are not deleted */
+    uint32_t slots;
+};
+
+void store_stats(struct store *store, struct store_stats *ret_stats);
+
+/* ---- Following ------------------------------------------------------------------------------ */
+
+/* What happened to one node between two verified states; several flags may be set. */
+enum store_change_kind {
+    STORE_CHANGED_CREATED = 1 << 0, /* it is new, or was restored, at new_parent */
+    STORE_CHANGED_REMOVED = 1 << 1, /* it is gone from old_parent/name */
+    STORE_CHANGED_MOVED = 1 << 2,   /* from old_parent/name to new_parent */
+    STORE_CHANGED_VERSION = 1 << 3, /* old_version was current, new_version is */
+    STORE_CHANGED_POLICY = 1 << 4,  /* owner, group, mode, ACL or another attribute */
+};
+
+struct store_change {
+    unsigned kinds; /* of enum store_change_kind */
+    enum store_kind kind;
+    uint64_t node;
+    uint64_t old_parent;
+    uint64_t new_parent;
+    uint64_t old_version;
+    uint64_t new_version;
+    char *name; /* in old_parent; NULL for created ones */
+};
+
+struct store_changes {
+    struct store_change *items;
+    size_t count;
+    size_t capacity;
+};
+
+#define STORE_CHANGES_INIT \
+    {                      \
+        NULL, 0, 0         \
+    }
+
+void store_changes_release(struct store_changes *changes);
+
+/*
+ * Apply what has been committed since the last load or refresh, after checking it against the new
+ * root record. On failure the state that was verified last stays in use.
+ * out:    ret_changes  what became different; caller owns; NULL if nobody asks
+ * errors: INTEGRITY, BUSY, IO, NO_MEMORY
+ */
+STORE_CHECKED enum store_err store_refresh(struct store *store, struct store_changes *ret_changes);
+
+/*
+ * A descriptor that becomes readable when the store's files change; it belongs to the store. After
+ * each commit, also of a writer that was killed, it becomes readable once more.
+ * errors: IO, NO_MEMORY
+ */
+STORE_CHECKED enum store_err store_watch(struct store *store, int *ret_fd);
+
+/* Take what is readable off the descriptor; true when a refresh is due. */
+bool store_watch_drain(struct store *store);
+
+/* ---- Changing ------------------------------------------------------------------------------- */
+
+/*
+ * Take the store's write lock (waiting up to 5 s for another writer) and refresh, so that decisions
+ * made before store_commit() are made on the present state. errors: BUSY, INTEGRITY, IO, DENIED
+ */
+STORE_CHECKED enum store_err store_begin(struct store *store);
+
+/*
+ * Make everything since store_begin() durable as one generation, or nothing of it. Nothing changed:
+ * nothing is committed. errors: BUSY, NO_SPACE, IO; the transaction is over either way.
+ */
+STORE_CHECKED enum store_err store_commit(struct store *store);
+
+/* Drop everything since store_begin(). Does nothing outside a transaction. */
+void store_rollback(struct store *store);
+
+/* errors: EXISTS, NOT_FOUND (parent), NOT_DIRECTORY, NAME, LIMIT, IO … as all below. */
+STORE_CHECKED enum store_err store_mkdir(struct store *store, const char *path);
+
+/*
+ * A new version of the secret at `path`, which is made (root:root 0400) where there is none. The
+ * same value as the current one makes no new version unless `force`. The current version becomes
+ * `previous`. out:    ret_number  the number of the version that is now current errors: LIMIT
+ * (value beyond STORE_VALUE_MAX), IS_DIRECTORY, NOT_FOUND (parent), NAME …
+ */
+STORE_CHECKED enum store_err store_put(struct store *store, const char *path,
+                                       const struct secbuf *value, bool force,
+                                       uint32_t *ret_number);
+
+/* Make version `number` current again; 0 means the previous one. errors: NO_VERSION, IS_DIRECTORY …
+ */
+STORE_CHECKED enum store_err store_set_current(struct store *store, const char *path,
+                                               uint32_t number);
+
+STORE_CHECKED enum store_err store_set_policy(struct store *store, const char *path,
+                                              const struct policy *policy);
+
+/* UTF-8 without control characters, up to STORE_DESCRIPTION_MAX bytes; "" for none. */
+STORE_CHECKED enum store_err store_set_description(struct store *store, const char *path,
+                                                   const char *description);
+
+/* Rename. `to` must not exist. errors: EXISTS, INVALID (into itself, or the root), LIMIT (depth) …
+ */
+STORE_CHECKED enum store_err store_move(struct store *store, const char *from, const char *to);
+
+/* Take a node out of the tree; it can be restored. errors: NOT_EMPTY, INVALID (the root) … */
+STORE_CHECKED enum store_err store_remove(struct store *store, const char *path);
+
+/* Bring back what was last removed from `path`. errors: NOT_FOUND, EXISTS, NOT_DIRECTORY … */
+STORE_CHECKED enum store_err store_restore(struct store *store, const char *path);
+
+/*
+ * Destroy everything that was removed from `path`: names, policies and all versions. A removed
+ * directory goes with all that was removed from inside it. errors: NOT_FOUND, EXISTS (only a live
+ * one is there)
+ */
+STORE_CHECKED enum store_err store_purge(struct store *store, const char *path);
+
+/*
+ * After a purge was committed: fold the write-ahead log into the file and empty it, so that nothing
+ * of what was purged is left on disk. errors: BUSY while others still read from the log; try again
+ * later.
+ */
+STORE_CHECKED enum store_err store_compact(struct store *store);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * Transactions: rows are rewritten whole, and set in the index as they are; the commit writes the
+ * root record that adds them all up. A transaction that is dropped leaves the index ahead of the
+ * file, so it is marked stale and loaded anew when next needed.
+ */
+#include "write.h"
+#include "fault.h"
+
+#include <time.h>
+
+/* ---- Rows
+ * ------------------------------------------------------------------------------------------- */
+
+static enum store_err write_root(struct store *store)
+{
+    unsigned char box[RECORD_ROOT_MAX];
+    unsigned char seal[ROW_SEAL_BYTES];
+    size_t len = record_encode_root(&store->to, box);
+    struct row row = {.id = 1, .seal = seal, .box = box};
+
+    row.box_len = seal_close(&store->keys, TABLE_ROOT, row.id, box, len, seal);
+    return db_put_root(store->db, store->uuid, &row);
+}
+
+enum store_err write_slot(struct store *store, uint64_t id, const struct keyslot *slot)
+{
+    unsigned char box[RECORD_SLOT_MAX];
+    struct row row = {.id = id, .generation = store->to.generation, .box = box};
+
+    row.box_len = record_encode_slot(slot, box);
+    store->changed = true;
+    return db_put(store->db, TABLE_SLOT, &row);
+}
+
+static enum store_err put_node(struct store *store, const struct node_record *record)
+{
+    unsigned char box[RECORD_NODE_MAX];
+    unsigned char seal[ROW_SEAL_BYTES];
+    unsigned char lookup[ROW_LOOKUP_BYTES];
+    size_t len = record_encode_node(record, box);
+    struct row row = {.id = record->id,
+                      .generation = store->to.generation,
+                      .lookup = lookup,
+                      .seal = seal,
+                      .box = box};
+
+    row.box_len = seal_close(&store->keys, TABLE_NODE, row.id, box, len, seal);
+    seal_lookup_hash(&store->keys, record->parent, record->name, record->name_len,
+                     record->deleted_ns ? record->id : 0, lookup);
+    store->changed = true;
+    enum store_err err = db_put(store->db, TABLE_NODE, &row);
+    if (err)
+        return err;
+    struct multiset hash = seal_row_hash(&store->keys, TABLE_NODE, &row);
+    return index_set_node(store->index, record, &hash);
+}
+
+enum store_err write_node(struct store *store, const struct node_record *record)
+{
+    enum store_err err = put_node(store, record);
+    return err ? err : index_link(store->index);
+}
+
+enum store_err write_version(struct store *store, const struct node_record *record,
+                             const struct secbuf *value)
+{
+    const struct store_version *version =
+        &record->details.versions[record->details.version_count - 1];
+    SECBUF_AUTO struct secbuf box = SECBUF_INIT;
+    unsigned char seal[ROW_SEAL_BYTES];
+    struct row row = {.id = version->id, .generation = store->to.generation, .seal = seal};
+    size_t len = record_version_len(value->len);
+
+    enum store_err err = secbuf_alloc(&box, seal_padded_len(len));
+    if (err)
+        return err;
+    record_encode_version(record->id, version->number, value, box.data);
+    row.box_len = seal_close(&store->keys, TABLE_VERSION, row.id, box.data, len, seal);
+    row.box = box.data;
+    store->changed = true;
+    err = db_put(store->db, TABLE_VERSION, &row);
+    if (!err)
+        err = put_node(store, record);
+    if (err)
+        return err;
+    struct multiset hash = seal_row_hash(&store->keys, TABLE_VERSION, &row);
+    err = index_set_version_row(store->index, row.id, &hash);
+    return err ? err : index_link(store->index);
+}
+
+enum store_err write_deletion(struct store *store, enum table table, uint64_t id)
+{
+    store->changed = true;
+    return db_delete(store->db, table, id);
+}
+
+/* ---- Transactions
+ * ------------------------------------------------------------------------------------ */
+
+void write_start(struct store *store, const struct root_record *from)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    store->now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    store->to = *from;
+    store->to.generation++;
+    store->changed = false;
+    store->writing = true;
+}
+
+enum store_err store_begin(struct store *store)
+{
+    enum store_err err = db_begin_write(store->db);
+    if (err)
+        return err;
+    err = store->stale ? feed_load(store) : feed_apply(store, NULL);
+    if (err) {
+        db_end(store->db);
+        return err;
+    }
+    write_start(store, &store->root);
+    return STORE_OK;
+}
+
+void store_rollback(struct store *store)
+{
+    if (!store->writing)
+        return;
+    db_end(store->db);
+    store->writing = false;
+    if (store->changed)
+        store->stale = STORE_ERR_BUSY;
+}
+
+enum store_err store_commit(struct store *store)
+{
+    enum store_err err = STORE_OK;
+    if (!store->changed) {
+        store_rollback(store);
+        return STORE_OK;
+    }
+    feed_total(store->index, &store->slots, &store->to.hash, store->to.rows);
+    err = write_root(store);
+    if (!err)
+        err = db_commit(store->db);
+    if (err) {
+        store_rollback(store);
+        return err;
+    }
+    store->writing = false;
+    store->root = store->to;
+    db_touch(store->db);
+    return STORE_OK;
+}
+
+enum store_err store_compact(struct store *store)
+{
+    return db_compact(store->db);
+}
