@@ -60,6 +60,12 @@ enum store_err fault_errno(int sys_errno, const char *operation, const char *obj
     return last.code;
 }
 
+enum store_err fault_recode(enum store_err code)
+{
+    last.code = code;
+    return code;
+}
+
 enum store_err fault_sqlite(enum store_err code, const char *operation, int sqlite_code,
                             int sys_errno)
 {

@@ -23,6 +23,9 @@ enum store_err fault_row(enum store_err code, const char *operation, const char 
 /* The same for a system call that failed with `sys_errno`, from which the code is derived. */
 enum store_err fault_errno(int sys_errno, const char *operation, const char *object);
 
+/* Change the code of the fault just noted, where the caller knows better what it means. */
+enum store_err fault_recode(enum store_err code);
+
 /* The same for SQLite's extended `sqlite_code`; sys_errno is what it saw of the system, or 0. */
 enum store_err fault_sqlite(enum store_err code, const char *operation, int sqlite_code,
                             int sys_errno);

@@ -318,7 +318,8 @@ static enum store_err add_change(struct store_changes *changes, struct store_cha
         changes->items = items;
         changes->capacity = capacity;
     }
-    if (name && (change.name = strdup(name)) == NULL)
+    change.name = strdup(name);
+    if (change.name == NULL)
         return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);
     changes->items[changes->count++] = change;
     return STORE_OK;
@@ -348,7 +349,7 @@ static enum store_err note_change(struct feed *feed)
         return STORE_OK;
     if (!was) {
         change.kinds = STORE_CHANGED_CREATED;
-        return add_change(feed->changes, change, NULL);
+        return add_change(feed->changes, change, record->name);
     }
     const struct index_version *current = index_version_at(feed->index, old->current);
     const char *name = index_name(feed->index, old);

@@ -85,6 +85,11 @@ enum store_err store_open(const char *path, enum store_access access, struct sto
     return err;
 }
 
+const char *store_path(const struct store *store)
+{
+    return db_path(store->db);
+}
+
 bool store_has_slot(const struct store *store, enum store_slot_kind kind)
 {
     for (uint32_t i = 0; i < store->slots.count; i++)
@@ -143,6 +148,7 @@ static struct store_attr attributes(const struct index *index, const struct inde
         .gid = n->gid,
         .mode = n->mode,
         .has_acl = n->extended,
+        .deleted = n->deleted_ns != 0,
         .subdirs = n->subdirs,
         .mtime_ns = n->mtime_ns,
         .ctime_ns = later(n->changed_ns, n->mtime_ns),
@@ -188,7 +194,7 @@ static enum store_err find_directory(const struct store *store, uint64_t id,
     return STORE_OK;
 }
 
-/* What an id names: a node, or a node and one of its versions. Deleted ones are not found. */
+/* What an id names: a node, or a node and one of its versions. */
 static enum store_err find_id(const struct store *store, uint64_t id,
                               const struct index_node **ret_node,
                               const struct index_version **ret_version)
@@ -200,7 +206,7 @@ static enum store_err find_id(const struct store *store, uint64_t id,
     const struct index_version *v = n ? NULL : index_find_version(store->index, id);
     if (v)
         n = index_node_at(store->index, v->node);
-    if (n == NULL || n->deleted_ns)
+    if (n == NULL)
         return not_found();
     *ret_node = n;
     *ret_version = v;
@@ -386,6 +392,24 @@ enum store_err node_read(struct store *store, uint64_t id, struct node_record *r
 {
     struct node_visit v = {store, ret_record};
     return db_get(store->db, TABLE_NODE, id, visit_node, &v);
+}
+
+enum store_err store_version_ids(struct store *store, uint64_t node, uint64_t *ret_ids, size_t room,
+                                 size_t *ret_count)
+{
+    const struct index_node *n = NULL;
+    const struct index_version *v;
+    size_t count = 0;
+
+    pthread_rwlock_rdlock(&store->lock);
+    enum store_err err = find_id(store, node, &n, &v);
+    for (uint32_t slot = err ? 0 : n->first_version; slot != 0 && count < room; slot = v->next) {
+        v = index_version_at(store->index, slot);
+        ret_ids[count++] = v->id;
+    }
+    pthread_rwlock_unlock(&store->lock);
+    *ret_count = count;
+    return err;
 }
 
 enum store_err store_details(struct store *store, uint64_t node, struct store_details *ret_details)

@@ -71,6 +71,9 @@ enum store_access { STORE_READ_ONLY, STORE_READ_WRITE };
 STORE_CHECKED enum store_err store_open(const char *path, enum store_access access,
                                         struct store **ret_store);
 
+/* The absolute path of the store's file; lives as long as the store. */
+const char *store_path(const struct store *store);
+
 /* Whether the store has a key slot of this kind, so that a program can ask for the right thing. */
 bool store_has_slot(const struct store *store, enum store_slot_kind kind);
 
@@ -107,6 +110,7 @@ struct store_attr {
     uint32_t gid;
     uint16_t mode;       /* permission bits, the mask as group bits where there is an ACL */
     bool has_acl;        /* store_policy() tells it */
+    bool deleted;        /* taken out of the tree; `parent` is where it was */
     uint64_t version;    /* secrets: the version this speaks of, else 0 */
     uint64_t current;    /* secrets: the version the path shows, else 0 */
     uint32_t number;     /* secrets: the version's number, from 1 */
@@ -120,7 +124,7 @@ struct store_attr {
 STORE_CHECKED enum store_err store_lookup(struct store *store, uint64_t directory, const char *name,
                                           struct store_attr *ret_attr);
 
-/* errors: NOT_FOUND for an id that is not, or no longer, in the tree (deleted ones aren't). */
+/* Deleted nodes are found too, by their id only. errors: NOT_FOUND */
 STORE_CHECKED enum store_err store_stat(struct store *store, uint64_t id,
                                         struct store_attr *ret_attr);
 
@@ -128,7 +132,7 @@ STORE_CHECKED enum store_err store_stat(struct store *store, uint64_t id,
 STORE_CHECKED enum store_err store_resolve(struct store *store, const char *path,
                                            struct store_attr *ret_attr);
 
-/* The whole policy of what `id` names. errors: NOT_FOUND. */
+/* The whole policy of what `id` names. errors: NOT_FOUND */
 STORE_CHECKED enum store_err store_policy(struct store *store, uint64_t id,
                                           struct policy *ret_policy);
 
@@ -169,6 +173,13 @@ struct store_details {
     uint32_t version_count;
     struct store_version versions[STORE_VERSIONS_KEPT]; /* oldest first */
 };
+
+/*
+ * The ids of a secret's kept versions, newest first, as many as fit in `room`; none for a
+ * directory. Unlike store_details() it reads no record. errors: NOT_FOUND
+ */
+STORE_CHECKED enum store_err store_version_ids(struct store *store, uint64_t node,
+                                               uint64_t *ret_ids, size_t room, size_t *ret_count);
 
 /* Read and open the node's record. errors: NOT_FOUND, INTEGRITY, BUSY, IO. */
 STORE_CHECKED enum store_err store_details(struct store *store, uint64_t node,
@@ -221,7 +232,7 @@ struct store_change {
     uint64_t new_parent;
     uint64_t old_version;
     uint64_t new_version;
-    char *name; /* in old_parent; NULL for created ones */
+    char *name; /* in old_parent, or in new_parent for created ones */
 };
 
 struct store_changes {

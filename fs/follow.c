@@ -1,0 +1,90 @@
+/*
+ * A change that doesn't verify is not applied: the state verified last stays served, and the log
+ * says so once. Failures are tried again every second, in case it was an I/O error or a lock that
+ * passes.
+ */
+#include "follow.h"
+#include "log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define RETRY_MS 1000
+
+struct follow {
+    struct store *store;
+    struct serve *serve;
+    int watch_fd;
+    int stop_fd;
+    pthread_t thread;
+};
+
+static enum store_err refresh(struct follow *f, enum store_err before)
+{
+    struct store_changes changes = STORE_CHANGES_INIT;
+    enum store_err err = store_refresh(f->store, &changes);
+
+    if (err && err != before)
+        log_store_error("apply a change; serving the last verified state of", "the store", err);
+    else if (!err && before)
+        log_line("the store is verified again");
+    serve_notify(f->serve, &changes);
+    store_changes_release(&changes);
+    return err;
+}
+
+static void *run(void *arg)
+{
+    struct follow *f = arg;
+    struct pollfd fds[] = {{.fd = f->stop_fd, .events = POLLIN},
+                           {.fd = f->watch_fd, .events = POLLIN}};
+    enum store_err err = refresh(f, STORE_OK);
+
+    for (;;) {
+        int ready = poll(fds, 2, err ? RETRY_MS : -1);
+        if (ready < 0 && errno != EINTR)
+            log_system_error("watch", "the store", errno);
+        if (fds[0].revents)
+            return NULL;
+        if (ready == 0 || (ready > 0 && store_watch_drain(f->store)))
+            err = refresh(f, err);
+    }
+}
+
+bool follow_start(struct store *store, struct serve *serve, int watch_fd,
+                  struct follow **ret_follow)
+{
+    struct follow *f = calloc(1, sizeof *f);
+    if (f == NULL) {
+        log_system_error("follow", "the store", ENOMEM);
+        return false;
+    }
+    *f = (struct follow){.store = store, .serve = serve, .watch_fd = watch_fd};
+    f->stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (f->stop_fd < 0 || pthread_create(&f->thread, NULL, run, f) != 0) {
+        log_system_error("follow", "the store", errno);
+        if (f->stop_fd >= 0)
+            close(f->stop_fd);
+        free(f);
+        return false;
+    }
+    *ret_follow = f;
+    return true;
+}
+
+void follow_stop(struct follow *f)
+{
+    uint64_t one = 1;
+
+    if (f == NULL)
+        return;
+    while (write(f->stop_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    pthread_join(f->thread, NULL);
+    close(f->stop_fd);
+    free(f);
+}

@@ -1,0 +1,240 @@
+/*
+ * Mounts by fsopen(2), fsmount(2), open_tree(2) and move_mount(2): Linux 5.12 and later.
+ * https://docs.kernel.org/filesystems/mount_api.html
+ */
+#include "mount.h"
+#include "log.h"
+#include "mountinfo.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SAFE_FLAGS (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+static bool failed(const char *action, const char *object)
+{
+    log_system_error(action, object, errno);
+    return false;
+}
+
+/* ---- The mount point
+ * ------------------------------------------------------------------------------ */
+
+/* The absolute path without touching the last component, which may be a dead mount. */
+static char *resolve(const char *mountpoint)
+{
+    char parent[PATH_MAX];
+    char last[PATH_MAX];
+    char resolved[PATH_MAX];
+    char *path = NULL;
+    struct stat st;
+
+    if (strlen(mountpoint) >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    if (lstat(mountpoint, &st) == 0 && S_ISLNK(st.st_mode))
+        return realpath(mountpoint, NULL);
+    strcpy(parent, mountpoint);
+    strcpy(last, mountpoint);
+    if (strcmp(basename(last), "..") == 0 || strcmp(basename(last), ".") == 0)
+        return realpath(mountpoint, NULL);
+    if (realpath(dirname(parent), resolved) == NULL)
+        return NULL;
+    strcpy(last, mountpoint);
+    if (asprintf(&path, "%s/%s", strcmp(resolved, "/") == 0 ? "" : resolved, basename(last)) < 0)
+        return NULL;
+    return path;
+}
+
+/* A daemon that was killed leaves a mount that answers ENOTCONN; only our own kind is taken away.
+ */
+static bool clean_dead_mount(const char *path)
+{
+    struct stat st;
+    struct mountinfo_entry entry;
+
+    while (stat(path, &st) != 0 && errno == ENOTCONN) {
+        if (!mountinfo_find_path(path, &entry) || !entry.is_secretfs) {
+            log_line("cannot mount at '%s': a dead mount of another filesystem is there; "
+                     "umount it first",
+                     path);
+            return false;
+        }
+        if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+            return failed("clean the dead mount at", path);
+        log_line("cleaned a dead mount off '%s'", path);
+    }
+    return true;
+}
+
+static bool is_empty(int fd)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    const struct dirent *entry;
+    bool empty = true;
+
+    if (dir == NULL) {
+        if (copy >= 0)
+            close(copy);
+        return false;
+    }
+    while (empty && (entry = readdir(dir)) != NULL)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(dir);
+    return empty;
+}
+
+static bool refuse_second(const char *path)
+{
+    log_line("cannot mount at '%s': another secretfs serves there; umount it first", path);
+    return false;
+}
+
+bool mount_prepare(struct mount *mount, const char *mountpoint)
+{
+    struct mountinfo_entry entry;
+
+    mount->path = resolve(mountpoint);
+    if (mount->path == NULL)
+        return failed("mount at", mountpoint);
+    if (!clean_dead_mount(mount->path))
+        return false;
+    if (mountinfo_find_path(mount->path, &entry) && entry.is_secretfs)
+        return refuse_second(mount->path);
+    if (mkdir(mount->path, 0755) != 0 && errno != EEXIST)
+        return failed("make the mount point", mount->path);
+    mount->point_fd = open(mount->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (mount->point_fd < 0)
+        return failed("mount at", mount->path);
+    if (flock(mount->point_fd, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK ? refuse_second(mount->path) : failed("lock", mount->path);
+    if (!is_empty(mount->point_fd)) {
+        log_line("cannot mount at '%s': the directory is not empty; empty it, or choose another",
+                 mount->path);
+        return false;
+    }
+    return true;
+}
+
+/* ---- The superblock
+ * -------------------------------------------------------------------------------- */
+
+static bool set_string(int fs, const char *key, const char *value)
+{
+    return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) == 0;
+}
+
+static bool configure(int fs, int device_fd, const char *source)
+{
+    char fd[16];
+    snprintf(fd, sizeof fd, "%d", device_fd);
+    return set_string(fs, "source", source) && set_string(fs, "subtype", MOUNTINFO_SUBTYPE) &&
+           set_string(fs, "fd", fd) && set_string(fs, "rootmode", "40000") &&
+           set_string(fs, "user_id", "0") && set_string(fs, "group_id", "0") &&
+           fsconfig(fs, FSCONFIG_SET_FLAG, "allow_other", NULL, 0) == 0 &&
+           fsconfig(fs, FSCONFIG_SET_FLAG, "default_permissions", NULL, 0) == 0 &&
+           fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0;
+}
+
+bool mount_create(struct mount *mount, const char *source)
+{
+    mount->device_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (mount->device_fd < 0)
+        return failed("open", "/dev/fuse");
+    int fs = fsopen("fuse", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return failed("make", "a FUSE filesystem");
+    if (configure(fs, mount->device_fd, source))
+        mount->private_fd = fsmount(fs, FSMOUNT_CLOEXEC, SAFE_FLAGS);
+    if (mount->private_fd < 0)
+        failed("make", "a FUSE filesystem");
+    close(fs);
+    return mount->private_fd >= 0;
+}
+
+/* The mount's id, from /proc: asking the mount itself would be a request. */
+static int mount_id_of(int fd)
+{
+    char path[64];
+    char line[128];
+    int id = 0;
+
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return 0;
+    while (id == 0 && fgets(line, sizeof line, f))
+        if (strncmp(line, "mnt_id:", 7) == 0)
+            id = atoi(line + 7);
+    fclose(f);
+    return id;
+}
+
+bool mount_attach(struct mount *mount)
+{
+    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | SAFE_FLAGS};
+    int tree = open_tree(mount->private_fd, MOUNT_TREE, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+    if (tree < 0)
+        return failed("mount at", mount->path);
+    bool attached = mount_setattr(tree, "", AT_EMPTY_PATH, &read_only, sizeof read_only) == 0 &&
+                    move_mount(tree, "", mount->point_fd, "",
+                               MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
+    if (attached)
+        mount->id = mount_id_of(tree);
+    else
+        failed("mount at", mount->path);
+    close(tree);
+    return attached;
+}
+
+/* ---- The end
+ * ---------------------------------------------------------------------------------------- */
+
+bool mount_attached(const struct mount *mount)
+{
+    struct mountinfo_entry entry;
+    return mount->id != 0 && mountinfo_find_id(mount->id, &entry) && entry.is_secretfs;
+}
+
+void mount_detach(struct mount *mount)
+{
+    struct mountinfo_entry entry;
+
+    if (!mount_attached(mount))
+        return;
+    if (!mountinfo_find_path(mount->path, &entry) || entry.id != mount->id)
+        log_line("cannot umount '%s': something else is mounted over it", mount->path);
+    else if (umount2(mount->path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+        failed("umount", mount->path);
+}
+
+void mount_drop_private(struct mount *mount)
+{
+    if (mount->private_fd >= 0)
+        close(mount->private_fd);
+    mount->private_fd = -1;
+}
+
+void mount_release(struct mount *mount)
+{
+    mount_drop_private(mount);
+    if (mount->device_fd >= 0)
+        close(mount->device_fd);
+    if (mount->point_fd >= 0)
+        close(mount->point_fd);
+    free(mount->path);
+    *mount = (struct mount)MOUNT_INIT;
+}

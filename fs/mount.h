@@ -1,0 +1,56 @@
+/*
+ * The privileged set-up: the FUSE device, the superblock, the two mounts of it. Needs root.
+ *
+ * The superblock is mounted read-write where nobody sees it (`private_fd`, a detached mount), and
+ * its tree/ directory a second time, read-only, at the mount point. So users get EROFS from the
+ * VFS, and the daemon can still rename. Never call anything here from a thread that serves
+ * requests: attaching looks `tree` up, which a serving thread has to answer.
+ */
+#ifndef FS_MOUNT_H
+#define FS_MOUNT_H
+
+#include <stdbool.h>
+
+/* The directory of the superblock that becomes the public mount. */
+#define MOUNT_TREE "tree"
+
+struct mount {
+    char *path;     /* the mount point, absolute and without symlinks */
+    int point_fd;   /* the directory below the mount; locked, so that one daemon only uses it */
+    int device_fd;  /* /dev/fuse */
+    int private_fd; /* the detached mount of the superblock */
+    int id;         /* of the public mount, as in /proc/self/mountinfo; 0 before it is attached */
+};
+
+#define MOUNT_INIT          \
+    {                       \
+        NULL, -1, -1, -1, 0 \
+    }
+
+/*
+ * Make sure of the mount point: clean a dead secretfs mount off it, make it if only its last
+ * component is missing, and refuse what isn't an empty directory or is in use by another secretfs.
+ * Returns false after one line on standard error. The caller owns `mount`: mount_release().
+ */
+bool mount_prepare(struct mount *mount, const char *mountpoint);
+
+/* Open the device and make the superblock; requests can be served then. `source` is shown as the
+ * device. */
+bool mount_create(struct mount *mount, const char *source);
+
+/* Show the tree at the mount point. Something must be serving requests already. */
+bool mount_attach(struct mount *mount);
+
+/* Whether the public mount is still there. Reads /proc only, never the mount itself. */
+bool mount_attached(const struct mount *mount);
+
+/* Take the public mount away, also while files are open. Harmless when it is gone. */
+void mount_detach(struct mount *mount);
+
+/* Let go of the private mount. The superblock ends when nothing else uses it: no bind mount, no
+ * file. */
+void mount_drop_private(struct mount *mount);
+
+void mount_release(struct mount *mount);
+
+#endif

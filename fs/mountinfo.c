@@ -1,0 +1,81 @@
+/*
+ * Parsing of /proc/self/mountinfo by libmount's rules: octal escapes in paths.
+ */
+#include "mountinfo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool octal(char c)
+{
+    return c >= '0' && c <= '7';
+}
+
+/* Undo the kernel's escapes (\040 and the like) in place. */
+static void unescape(char *text)
+{
+    char *out = text;
+    while (*text) {
+        if (text[0] == '\\' && octal(text[1]) && octal(text[2]) && octal(text[3])) {
+            *out++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+            text += 4;
+        } else {
+            *out++ = *text++;
+        }
+    }
+    *out = '\0';
+}
+
+/* `36 35 98:0 /root /mount/point options - type source superoptions` */
+static bool parse(char *line, struct mountinfo_entry *ret_entry, char **ret_path)
+{
+    static const char marker[] = " - fuse." MOUNTINFO_SUBTYPE " ";
+    char *save;
+
+    ret_entry->is_secretfs = strstr(line, marker) != NULL;
+    const char *id = strtok_r(line, " ", &save);
+    for (int skipped = 0; skipped < 3; skipped++)
+        strtok_r(NULL, " ", &save);
+    *ret_path = strtok_r(NULL, " ", &save);
+    if (id == NULL || *ret_path == NULL)
+        return false;
+    ret_entry->id = atoi(id);
+    unescape(*ret_path);
+    return true;
+}
+
+/* The last line that has `id` (0: any) and `path` (NULL: any): later mounts lie on top of earlier
+ * ones. */
+static bool find(int id, const char *path, struct mountinfo_entry *ret_entry)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    char *line = NULL;
+    size_t size = 0;
+    bool found = false;
+
+    if (f == NULL)
+        return false;
+    while (getline(&line, &size, f) > 0) {
+        struct mountinfo_entry entry;
+        char *at;
+        if (parse(line, &entry, &at) && (id == 0 || entry.id == id) &&
+            (path == NULL || strcmp(at, path) == 0)) {
+            *ret_entry = entry;
+            found = true;
+        }
+    }
+    free(line);
+    fclose(f);
+    return found;
+}
+
+bool mountinfo_find_id(int id, struct mountinfo_entry *ret_entry)
+{
+    return find(id, NULL, ret_entry);
+}
+
+bool mountinfo_find_path(const char *path, struct mountinfo_entry *ret_entry)
+{
+    return find(0, path, ret_entry);
+}

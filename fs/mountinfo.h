@@ -1,0 +1,22 @@
+/*
+ * Questions to /proc/self/mountinfo (proc(5)), which answers without touching any mount.
+ */
+#ifndef FS_MOUNTINFO_H
+#define FS_MOUNTINFO_H
+
+#include <stdbool.h>
+
+#define MOUNTINFO_SUBTYPE "secretfs" /* the filesystem type is then fuse.secretfs */
+
+struct mountinfo_entry {
+    int id;
+    bool is_secretfs;
+};
+
+/* The mount with this id; false if there is none in our mount namespace. */
+bool mountinfo_find_id(int id, struct mountinfo_entry *ret_entry);
+
+/* The topmost mount at exactly this absolute path. */
+bool mountinfo_find_path(const char *path, struct mountinfo_entry *ret_entry);
+
+#endif

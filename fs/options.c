@@ -1,0 +1,154 @@
+/*
+ * Options as mount(8) and fstab(5) give them: -o with a comma-separated list.
+ */
+#include "options.h"
+#include "log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: secretfs [-f] [-o OPTIONS] STORE MOUNTPOINT\n"
+    "\n"
+    "Mount the encrypted store STORE as a read-only tree at MOUNTPOINT.\n"
+    "\n"
+    "  -f              stay in the foreground (always; for mount helpers)\n"
+    "  -o OPTIONS      a comma-separated list of the options below\n"
+    "  -h, --help      print this text\n"
+    "  -V, --version   print the version\n"
+    "\n"
+    "  key_file=FILE     unlock with this key file\n"
+    "  passphrase_fd=N   unlock with the passphrase read from this descriptor\n"
+    "  subdir=PATH       show this directory of the store only\n"
+    "  workers=N         threads that serve requests (default 3)\n"
+    "  direct_io         keep nothing in the kernel's page cache\n"
+    "  allow_swap        run even where memory can't be locked against swapping\n"
+    "  debug             log every request on standard error\n";
+
+/* Options of mount(8) and fstab(5) that say what is so anyway, or are for others. */
+static const char *const accepted[] = {
+    "ro",     "nosuid", "nodev",   "noexec",   "allow_other",        "auto",
+    "noauto", "nofail", "_netdev", "defaults", "default_permissions"};
+
+enum mount_option { KEY_FILE, PASSPHRASE_FD, SUBDIR, WORKERS, DIRECT_IO, ALLOW_SWAP, DEBUG };
+
+static char *const names[] = {
+    [KEY_FILE] = (char *)"key_file",   [PASSPHRASE_FD] = (char *)"passphrase_fd",
+    [SUBDIR] = (char *)"subdir",       [WORKERS] = (char *)"workers",
+    [DIRECT_IO] = (char *)"direct_io", [ALLOW_SWAP] = (char *)"allow_swap",
+    [DEBUG] = (char *)"debug",         NULL};
+
+static bool parse_number(const char *text, long min, long max, long *ret_number)
+{
+    char *end;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    if (errno || end == text || *end || number < min || number > max)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+static bool is_accepted(const char *option)
+{
+    if (strncmp(option, "x-", 2) == 0)
+        return true;
+    for (size_t i = 0; i < sizeof accepted / sizeof accepted[0]; i++)
+        if (strcmp(option, accepted[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool takes_value(int which)
+{
+    return which == KEY_FILE || which == PASSPHRASE_FD || which == SUBDIR || which == WORKERS;
+}
+
+static bool set(struct options *o, int which, char *value)
+{
+    long number = 0;
+
+    if (takes_value(which) != (value != NULL && value[0] != '\0')) {
+        log_line("option '%s' %s a value; see 'secretfs --help'", names[which],
+                 takes_value(which) ? "needs" : "takes no");
+        return false;
+    }
+    bool valid = true;
+    if (which == KEY_FILE)
+        o->key_file = value;
+    else if (which == SUBDIR)
+        o->subdir = value;
+    else if (which == PASSPHRASE_FD) {
+        valid = parse_number(value, 0, 1 << 20, &number);
+        o->passphrase_fd = (int)number;
+    } else if (which == WORKERS) {
+        valid = parse_number(value, 1, OPTIONS_WORKERS_MAX, &number);
+        o->workers = (unsigned)number;
+    } else if (which == DIRECT_IO)
+        o->direct_io = true;
+    else if (which == ALLOW_SWAP)
+        o->allow_swap = true;
+    else if (which == DEBUG)
+        o->debug = true;
+    if (!valid)
+        log_line("option '%s' can't be '%s'; see 'secretfs --help'", names[which], value);
+    return valid;
+}
+
+static bool parse_mount_options(char *list, struct options *o)
+{
+    while (*list != '\0') {
+        char *value = NULL;
+        char *option = list;
+        int which = getsubopt(&list, names, &value);
+        if (which >= 0 ? !set(o, which, value) : !is_accepted(option)) {
+            if (which < 0)
+                log_line("unknown option '%s'; see 'secretfs --help'", option);
+            return false;
+        }
+    }
+    return true;
+}
+
+enum options_result options_parse(int argc, char **argv, struct options *ret_options)
+{
+    static const struct option long_options[] = {
+        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
+    struct options o = {.passphrase_fd = -1, .workers = OPTIONS_WORKERS_DEFAULT};
+    int c;
+
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, ":fho:V", long_options, NULL)) != -1) {
+        switch (c) {
+        case 'f':
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return OPTIONS_DONE;
+        case 'V':
+            puts("secretfs " SECRETFS_VERSION);
+            return OPTIONS_DONE;
+        case 'o':
+            if (!parse_mount_options(optarg, &o))
+                return OPTIONS_BAD;
+            break;
+        case ':':
+            log_line("option '-%c' needs a value; see 'secretfs --help'", optopt);
+            return OPTIONS_BAD;
+        default:
+            log_line("unknown option '%s'; see 'secretfs --help'", argv[optind - 1]);
+            return OPTIONS_BAD;
+        }
+    }
+    if (argc - optind != 2) {
+        log_line("a store and a mount point are needed; see 'secretfs --help'");
+        return OPTIONS_BAD;
+    }
+    o.store = argv[optind];
+    o.mountpoint = argv[optind + 1];
+    *ret_options = o;
+    return OPTIONS_RUN;
+}

@@ -1,0 +1,30 @@
+/*
+ * The command line of secretfs. Knows nothing of what the options do.
+ */
+#ifndef FS_OPTIONS_H
+#define FS_OPTIONS_H
+
+#include <stdbool.h>
+
+#define OPTIONS_WORKERS_DEFAULT 3
+#define OPTIONS_WORKERS_MAX 16
+
+struct options {
+    const char *store; /* all strings live as long as the program */
+    const char *mountpoint;
+    const char *key_file;
+    int passphrase_fd; /* -1: none */
+    const char *subdir;
+    unsigned workers;
+    bool allow_swap;
+    bool direct_io;
+    bool debug;
+};
+
+enum options_result { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_BAD };
+
+/* Read argv. DONE: help or version was printed. BAD: one line on standard error says what is wrong.
+ */
+enum options_result options_parse(int argc, char **argv, struct options *ret_options);
+
+#endif

@@ -1,0 +1,382 @@
+/*
+ * The FUSE session: one handler for each request, each a thin step to the tree.
+ *
+ * What makes a warm read one request: entries and attributes are valid for a day, pages are kept
+ * across opens, and a close is not told (FOPEN_NOFLUSH). All of it stays right because an inode
+ * never changes, and because every other change is told to the kernel (notify.c).
+ */
+#define FUSE_USE_VERSION 312
+#include "serve.h"
+#include "log.h"
+#include "session.h"
+#include "tree.h"
+#include "values.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define VALID_SECONDS 86400.0
+#define ACL_NAME "system.posix_acl_access"
+
+static struct serve *serve_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+static void trace(fuse_req_t req, const char *operation, fuse_ino_t ino)
+{
+    if (serve_of(req)->options.debug)
+        log_line("debug: %s nodeid=%llu uid=%u", operation, (unsigned long long)ino,
+                 fuse_req_ctx(req)->uid);
+}
+
+/* ---- Names and attributes
+ * ----------------------------------------------------------------------------- */
+
+static struct fuse_entry_param to_entry(const struct stat *st)
+{
+    return (struct fuse_entry_param){.ino = st->st_ino,
+                                     .generation = 1,
+                                     .attr = *st,
+                                     .attr_timeout = VALID_SECONDS,
+                                     .entry_timeout = VALID_SECONDS};
+}
+
+static void on_init(void *userdata, struct fuse_conn_info *conn)
+{
+    (void)userdata;
+    conn->want |= conn->capable & (FUSE_CAP_POSIX_ACL | FUSE_CAP_READDIRPLUS);
+    conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
+                              FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+    conn->time_gran = 1;
+}
+
+static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct stat st;
+    trace(req, "LOOKUP", parent);
+    int error = tree_lookup(&serve_of(req)->tree, parent, name, &st);
+    if (error) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    struct fuse_entry_param entry = to_entry(&st);
+    fuse_reply_entry(req, &entry);
+}
+
+static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct stat st;
+    (void)fi;
+    trace(req, "GETATTR", ino);
+    int error = tree_stat(&serve_of(req)->tree, ino, &st);
+    if (error)
+        fuse_reply_err(req, error);
+    else
+        fuse_reply_attr(req, &st, VALID_SECONDS);
+}
+
+static void on_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    struct statvfs st;
+    trace(req, "STATFS", ino);
+    tree_statfs(&serve_of(req)->tree, &st);
+    fuse_reply_statfs(req, &st);
+}
+
+/* ---- Extended attributes
+ * --------------------------------------------------------------------------------- */
+
+/* Answer with `len` bytes, or with their number when that is what was asked. */
+static void reply_xattr(fuse_req_t req, const void *bytes, size_t len, size_t room)
+{
+    if (room == 0)
+        fuse_reply_xattr(req, len);
+    else if (len > room)
+        fuse_reply_err(req, ERANGE);
+    else
+        fuse_reply_buf(req, bytes, len);
+}
+
+static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+    unsigned char acl[TREE_ACL_MAX];
+    size_t len = 0;
+    trace(req, "GETXATTR", ino);
+    int error = 0;
+    if (strcmp(name, ACL_NAME) == 0)
+        error = tree_acl(&serve_of(req)->tree, ino, acl, &len);
+    if (!error && len == 0)
+        error = ENODATA;
+    if (error)
+        fuse_reply_err(req, error);
+    else
+        reply_xattr(req, acl, len, size);
+}
+
+static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+    unsigned char acl[TREE_ACL_MAX];
+    size_t len = 0;
+    trace(req, "LISTXATTR", ino);
+    int error = tree_acl(&serve_of(req)->tree, ino, acl, &len);
+    if (error)
+        fuse_reply_err(req, error);
+    else
+        reply_xattr(req, ACL_NAME, len ? sizeof ACL_NAME : 0, size);
+}
+
+/* ---- Directories
+ * ----------------------------------------------------------------------------------------- */
+
+static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    /* Not ENOSYS, after which the kernel would cache listings: a listing that is being read while
+     * an entry changes could stay in that cache. */
+    trace(req, "OPENDIR", ino);
+    fi->fh = 0;
+    fuse_reply_open(req, fi);
+}
+
+struct listing {
+    fuse_req_t req;
+    char *buf;
+    size_t size;
+    size_t used;
+    bool plus;
+};
+
+static bool add_entry(void *arg, const char *name, const struct stat *st, uint64_t cookie)
+{
+    struct listing *l = arg;
+    char *at = l->buf + l->used;
+    size_t room = l->size - l->used;
+    size_t len;
+
+    if (l->plus) {
+        struct fuse_entry_param entry = to_entry(st);
+        if (name[0] == '.' && (name[1] == '\0' || strcmp(name, "..") == 0))
+            entry.ino = 0; /* not a lookup */
+        len = fuse_add_direntry_plus(l->req, at, room, name, &entry, (off_t)cookie);
+    } else {
+        len = fuse_add_direntry(l->req, at, room, name, st, (off_t)cookie);
+    }
+    if (len > room)
+        return false;
+    l->used += len;
+    return true;
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+    struct listing l = {.req = req, .buf = malloc(size), .size = size, .plus = plus};
+    int error = ENOMEM;
+    if (l.buf)
+        error = tree_list(&serve_of(req)->tree, ino, (uint64_t)off, add_entry, &l);
+    if (error)
+        fuse_reply_err(req, error);
+    else
+        fuse_reply_buf(req, l.buf, l.used);
+    free(l.buf);
+}
+
+static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                       struct fuse_file_info *fi)
+{
+    (void)fi;
+    trace(req, "READDIR", ino);
+    list(req, ino, size, off, false);
+}
+
+static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                           struct fuse_file_info *fi)
+{
+    (void)fi;
+    trace(req, "READDIRPLUS", ino);
+    list(req, ino, size, off, true);
+}
+
+static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)fi;
+    trace(req, "RELEASEDIR", ino);
+    fuse_reply_err(req, 0);
+}
+
+/* ---- Values
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct serve *serve = serve_of(req);
+    trace(req, "OPEN", ino);
+    int error = tree_open(&serve->tree, ino);
+    if (!error && (fi->flags & O_ACCMODE) != O_RDONLY)
+        error = EROFS;
+    if (error) {
+        fuse_reply_err(req, error);
+        return;
+    }
+    fi->fh = ino;
+    fi->direct_io = serve->options.direct_io;
+    fi->keep_cache = !serve->options.direct_io;
+    fi->noflush = 1;
+    fuse_reply_open(req, fi);
+}
+
+/* A read that fails is worth a line; a version that is gone is not, its reader was late. */
+static void report(fuse_ino_t ino, enum store_err err)
+{
+    char number[24];
+    if (err == STORE_ERR_NO_VERSION)
+        return;
+    snprintf(number, sizeof number, "%llu", (unsigned long long)ino);
+    log_store_error("read the inode", number, err);
+}
+
+static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                    struct fuse_file_info *fi)
+{
+    struct serve *serve = serve_of(req);
+    size_t at = (size_t)off;
+    trace(req, "READ", ino);
+    struct secbuf value = values_take(&serve->values);
+    enum store_err err = store_read(serve->tree.store, fi->fh, &value);
+    if (err) {
+        report(ino, err);
+        fuse_reply_err(req, tree_errno(err));
+    } else {
+        size_t left = at < value.len ? value.len - at : 0;
+        fuse_reply_buf(req, left ? (const char *)value.data + at : NULL, left < size ? left : size);
+    }
+    values_give(&serve->values, &value);
+}
+
+static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)fi;
+    trace(req, "RELEASE", ino);
+    fuse_reply_err(req, 0);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+    .init = on_init,
+    .lookup = on_lookup,
+    .getattr = on_getattr,
+    .statfs = on_statfs,
+    .getxattr = on_getxattr,
+    .listxattr = on_listxattr,
+    .opendir = on_opendir,
+    .readdir = on_readdir,
+    .readdirplus = on_readdirplus,
+    .releasedir = on_releasedir,
+    .open = on_open,
+    .read = on_read,
+    .release = on_release,
+};
+
+/* ---- The session
+ * ------------------------------------------------------------------------------------------- */
+
+static void *run(void *arg)
+{
+    struct serve *serve = arg;
+    struct fuse_loop_config *config = fuse_loop_cfg_create();
+    uint64_t one = 1;
+
+    if (config) {
+        fuse_loop_cfg_set_max_threads(config, serve->options.workers);
+        fuse_loop_cfg_set_clone_fd(config, 0);
+        serve->failed = fuse_session_loop_mt(serve->session, config) != 0;
+        fuse_loop_cfg_destroy(config);
+    } else {
+        serve->failed = true;
+    }
+    if (write(serve->ended_fd, &one, sizeof one) != sizeof one)
+        serve->failed = true;
+    return NULL;
+}
+
+static bool open_session(struct serve *serve, int device_fd)
+{
+    char name[] = "secretfs";
+    char *argv[] = {name, NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+    char path[32];
+
+    serve->session = fuse_session_new(&args, &operations, sizeof operations, serve);
+    fuse_opt_free_args(&args);
+    int own_fd = serve->session ? fcntl(device_fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (own_fd < 0)
+        return false;
+    /* From here on the session owns it, and closes it when destroyed. */
+    snprintf(path, sizeof path, "/dev/fd/%d", own_fd);
+    return fuse_session_mount(serve->session, path) == 0;
+}
+
+static void serve_free(struct serve *serve)
+{
+    if (serve->session)
+        fuse_session_destroy(serve->session);
+    if (serve->ended_fd >= 0)
+        close(serve->ended_fd);
+    values_release(&serve->values);
+    free(serve);
+}
+
+bool serve_start(struct store *store, int device_fd, const struct serve_options *options,
+                 struct serve **ret_serve)
+{
+    struct serve *serve = calloc(1, sizeof *serve);
+    if (serve == NULL) {
+        log_system_error("serve", "the store", ENOMEM);
+        return false;
+    }
+    serve->options = *options;
+    serve->tree.store = store;
+    values_init(&serve->values);
+    serve->ended_fd = eventfd(0, EFD_CLOEXEC);
+    int error = tree_set_top(&serve->tree, options->subdir);
+    if (error) {
+        log_system_error("show the directory", options->subdir ? options->subdir : "/", error);
+    } else if (serve->ended_fd < 0 || !open_session(serve, device_fd) ||
+               pthread_create(&serve->thread, NULL, run, serve) != 0) {
+        log_line("cannot start a FUSE session");
+    } else {
+        *ret_serve = serve;
+        return true;
+    }
+    serve_free(serve);
+    return false;
+}
+
+int serve_ended_fd(const struct serve *serve)
+{
+    return serve->ended_fd;
+}
+
+static void wake(int signal)
+{
+    (void)signal;
+}
+
+bool serve_stop(struct serve *serve)
+{
+    /* libfuse's loop waits for a semaphore; a signal makes it look at the flag. */
+    struct sigaction action = {.sa_handler = wake};
+    sigaction(SIGUSR1, &action, NULL);
+    fuse_session_exit(serve->session);
+    pthread_kill(serve->thread, SIGUSR1);
+    pthread_join(serve->thread, NULL);
+    bool succeeded = !serve->failed;
+    serve_free(serve);
+    return succeeded;
+}

@@ -1,0 +1,43 @@
+/*
+ * Serving: FUSE requests on one side, the tree on the other. Unprivileged: it gets a device
+ * descriptor and an unlocked store, and makes no mount. It remembers nothing of a request once that
+ * is answered, not even lookups: every number it gives out means the same to the next daemon.
+ */
+#ifndef FS_SERVE_H
+#define FS_SERVE_H
+
+#include "store.h"
+
+#include <stdbool.h>
+
+struct serve_options {
+    unsigned workers;
+    bool direct_io;
+    bool debug;
+    const char *subdir; /* NULL: all of the store */
+};
+
+struct serve;
+
+/*
+ * Begin to answer requests from `device_fd` (a copy is taken), in threads of its own. The store
+ * must be loaded and outlive it. Returns false after one line on standard error.
+ */
+bool serve_start(struct store *store, int device_fd, const struct serve_options *options,
+                 struct serve **ret_serve);
+
+/* Readable once the kernel has ended the session (or it failed). */
+int serve_ended_fd(const struct serve *serve);
+
+/*
+ * Tell the kernel what a refresh has changed, so that its caches don't outlive it. Blocks while the
+ * kernel holds a directory's lock: never call it from a thread that answers requests, nor under a
+ * lock.
+ */
+void serve_notify(struct serve *serve, const struct store_changes *changes);
+
+/* Answer what has been begun, end the threads, release everything. False if the session had failed.
+ */
+bool serve_stop(struct serve *serve);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * What the two halves of serving share: serve.c answers requests, notify.c sends notifications.
+ * Private.
+ */
+#ifndef FS_SESSION_H
+#define FS_SESSION_H
+
+#include "serve.h"
+#include "tree.h"
+#include "values.h"
+
+#include <pthread.h>
+
+struct fuse_session;
+
+struct serve {
+    struct serve_options options;
+    struct tree tree;
+    struct values values;
+    struct fuse_session *session;
+    pthread_t thread; /* runs libfuse's loop, which has workers of its own */
+    int ended_fd;
+    bool failed; /* written by `thread`, read after it has ended */
+};
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * Attributes, listings and ACLs of the tree. See tree.h.
+ */
+#include "tree.h"
+#include "mount.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <string.h>
+
+#define BLOCK_BYTES 4096
+#define STAT_BLOCK_BYTES 512 /* of st_blocks, whatever the filesystem */
+#define SECOND_NS 1000000000
+
+/* Cookies of entries that have no id; ids begin above. */
+enum { COOKIE_DOT = 1, COOKIE_DOT_DOT, COOKIE_TREE };
+
+int tree_errno(enum store_err err)
+{
+    switch (err) {
+    case STORE_OK:
+        return 0;
+    case STORE_ERR_NOT_FOUND:
+    case STORE_ERR_NAME:
+        return ENOENT;
+    case STORE_ERR_NO_VERSION:
+        return ESTALE;
+    case STORE_ERR_EXISTS:
+        return EEXIST;
+    case STORE_ERR_NOT_DIRECTORY:
+        return ENOTDIR;
+    case STORE_ERR_IS_DIRECTORY:
+        return EISDIR;
+    case STORE_ERR_NOT_EMPTY:
+        return ENOTEMPTY;
+    case STORE_ERR_LIMIT:
+        return EFBIG;
+    case STORE_ERR_INVALID:
+        return EINVAL;
+    case STORE_ERR_NO_MEMORY:
+    case STORE_ERR_MEMORY_LOCK:
+        return ENOMEM;
+    case STORE_ERR_NO_STORE:
+    case STORE_ERR_FORMAT:
+    case STORE_ERR_KEY:
+    case STORE_ERR_INTEGRITY:
+    case STORE_ERR_BUSY:
+    case STORE_ERR_DENIED:
+    case STORE_ERR_NO_SPACE:
+    case STORE_ERR_IO:
+        return EIO;
+    }
+    return EIO;
+}
+
+int tree_set_top(struct tree *tree, const char *subdir)
+{
+    struct store_attr attr;
+    enum store_err err = store_resolve(tree->store, subdir ? subdir : "", &attr);
+    if (err)
+        return tree_errno(err);
+    if (attr.kind != STORE_DIRECTORY)
+        return ENOTDIR;
+    tree->top = attr.node;
+    return 0;
+}
+
+static struct timespec to_timespec(int64_t ns)
+{
+    int64_t nanoseconds = ns % SECOND_NS;
+    if (nanoseconds < 0)
+        nanoseconds += SECOND_NS;
+    return (struct timespec){.tv_sec = (time_t)((ns - nanoseconds) / SECOND_NS),
+                             .tv_nsec = (long)nanoseconds};
+}
+
+static struct stat to_stat(const struct store_attr *attr)
+{
+    struct stat st = {.st_uid = attr->uid,
+                      .st_gid = attr->gid,
+                      .st_blksize = BLOCK_BYTES,
+                      .st_mtim = to_timespec(attr->mtime_ns),
+                      .st_ctim = to_timespec(attr->ctime_ns)};
+
+    st.st_atim = st.st_mtim;
+    if (attr->kind == STORE_DIRECTORY) {
+        st.st_ino = attr->node;
+        st.st_mode = S_IFDIR | attr->mode;
+        st.st_nlink = attr->deleted ? 0 : 2 + attr->subdirs;
+        return st;
+    }
+    st.st_ino = attr->version;
+    st.st_mode = S_IFREG | attr->mode;
+    st.st_nlink = !attr->deleted && attr->version == attr->current;
+    st.st_size = attr->size_bytes;
+    st.st_blocks = (attr->size_bytes + STAT_BLOCK_BYTES - 1) / STAT_BLOCK_BYTES;
+    return st;
+}
+
+static struct stat superblock_root(void)
+{
+    return (struct stat){.st_ino = TREE_SUPERBLOCK_ROOT,
+                         .st_mode = S_IFDIR | 0755,
+                         .st_nlink = 3,
+                         .st_blksize = BLOCK_BYTES};
+}
+
+int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st)
+{
+    struct store_attr attr;
+
+    if (directory == TREE_SUPERBLOCK_ROOT)
+        return strcmp(name, MOUNT_TREE) == 0 ? tree_stat(tree, tree->top, ret_st) : ENOENT;
+    if (strlen(name) > STORE_NAME_MAX)
+        return ENAMETOOLONG;
+    enum store_err err = store_lookup(tree->store, directory, name, &attr);
+    if (!err)
+        *ret_st = to_stat(&attr);
+    return tree_errno(err);
+}
+
+int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st)
+{
+    struct store_attr attr;
+
+    if (ino == TREE_SUPERBLOCK_ROOT) {
+        *ret_st = superblock_root();
+        return 0;
+    }
+    enum store_err err = store_stat(tree->store, ino, &attr);
+    if (!err)
+        *ret_st = to_stat(&attr);
+    return tree_errno(err);
+}
+
+int tree_open(struct tree *tree, uint64_t ino)
+{
+    struct store_attr attr;
+    enum store_err err = store_stat(tree->store, ino, &attr);
+    if (err)
+        return tree_errno(err);
+    if (attr.kind == STORE_DIRECTORY)
+        return EISDIR;
+    return attr.deleted ? ENOENT : 0;
+}
+
+/* ---- Directories
+ * ------------------------------------------------------------------------------------ */
+
+struct list {
+    tree_visit_fn *visit;
+    void *arg;
+};
+
+static bool visit_entry(void *arg, const char *name, const struct store_attr *attr)
+{
+    const struct list *list = arg;
+    struct stat st = to_stat(attr);
+    return list->visit(list->arg, name, &st, attr->node);
+}
+
+/* What ".." is: the top's parent lies outside the mount, so it is the superblock's root. */
+static uint64_t parent_of(const struct tree *tree, const struct store_attr *directory)
+{
+    return directory->node == tree->top ? TREE_SUPERBLOCK_ROOT : directory->parent;
+}
+
+static bool visit_dots(uint64_t ino, uint64_t parent, uint64_t cookie, const struct list *list)
+{
+    struct stat dot = {.st_ino = ino, .st_mode = S_IFDIR};
+    struct stat dot_dot = {.st_ino = parent, .st_mode = S_IFDIR};
+    return (cookie >= COOKIE_DOT || list->visit(list->arg, ".", &dot, COOKIE_DOT)) &&
+           (cookie >= COOKIE_DOT_DOT || list->visit(list->arg, "..", &dot_dot, COOKIE_DOT_DOT));
+}
+
+static int list_superblock_root(struct tree *tree, uint64_t cookie, const struct list *list)
+{
+    struct stat st;
+    int error = tree_stat(tree, tree->top, &st);
+    if (!error && visit_dots(TREE_SUPERBLOCK_ROOT, TREE_SUPERBLOCK_ROOT, cookie, list) &&
+        cookie < COOKIE_TREE)
+        list->visit(list->arg, MOUNT_TREE, &st, COOKIE_TREE);
+    return error;
+}
+
+int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit_fn *visit,
+              void *arg)
+{
+    struct list list = {visit, arg};
+    struct store_attr attr;
+
+    if (directory == TREE_SUPERBLOCK_ROOT)
+        return list_superblock_root(tree, cookie, &list);
+    enum store_err err = store_stat(tree->store, directory, &attr);
+    if (!err && !visit_dots(directory, parent_of(tree, &attr), cookie, &list))
+        return 0;
+    if (!err)
+        err = store_list(tree->store, directory, cookie < STORE_ROOT_ID ? 0 : cookie, visit_entry,
+                         &list);
+    return tree_errno(err);
+}
+
+/* ---- ACLs
+ * --------------------------------------------------------------------------------------------- */
+
+static unsigned char *put_entry(unsigned char *at, unsigned tag, unsigned perm, uint32_t id)
+{
+    struct posix_acl_xattr_entry entry = {
+        .e_tag = htole16((uint16_t)tag), .e_perm = htole16((uint16_t)perm), .e_id = htole32(id)};
+    memcpy(at, &entry, sizeof entry);
+    return at + sizeof entry;
+}
+
+static unsigned char *put_named(unsigned char *at, const struct policy *p, enum policy_tag tag,
+                                unsigned acl_tag)
+{
+    for (unsigned i = 0; i < p->entry_count; i++)
+        if (p->entries[i].tag == tag)
+            at = put_entry(at, acl_tag, p->entries[i].perm, p->entries[i].id);
+    return at;
+}
+
+int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX], size_t *ret_len)
+{
+    struct posix_acl_xattr_header header = {.a_version = htole32(POSIX_ACL_XATTR_VERSION)};
+    struct policy p;
+    unsigned char *at = ret_acl;
+
+    *ret_len = 0;
+    if (ino == TREE_SUPERBLOCK_ROOT)
+        return 0;
+    enum store_err err = store_policy(tree->store, ino, &p);
+    if (err || !p.extended)
+        return tree_errno(err);
+    memcpy(at, &header, sizeof header);
+    at += sizeof header;
+    at = put_entry(at, ACL_USER_OBJ, p.mode >> 6 & 7u, ACL_UNDEFINED_ID);
+    at = put_named(at, &p, POLICY_USER, ACL_USER);
+    at = put_entry(at, ACL_GROUP_OBJ, p.group_perm, ACL_UNDEFINED_ID);
+    at = put_named(at, &p, POLICY_GROUP, ACL_GROUP);
+    at = put_entry(at, ACL_MASK, p.mode >> 3 & 7u, ACL_UNDEFINED_ID);
+    at = put_entry(at, ACL_OTHER, p.mode & 7u, ACL_UNDEFINED_ID);
+    *ret_len = (size_t)(at - ret_acl);
+    return 0;
+}
+
+/* ---- The filesystem
+ * ----------------------------------------------------------------------------------- */
+
+void tree_statfs(struct tree *tree, struct statvfs *ret_st)
+{
+    struct store_stats stats;
+    store_stats(tree->store, &stats);
+    *ret_st = (struct statvfs){.f_bsize = BLOCK_BYTES,
+                               .f_frsize = BLOCK_BYTES,
+                               .f_blocks = (stats.value_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES,
+                               .f_files = stats.secrets + stats.directories,
+                               .f_namemax = STORE_NAME_MAX};
+}

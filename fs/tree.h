@@ -1,0 +1,54 @@
+/*
+ * The tree as stat(2) sees it: from inode numbers to attributes and ACLs. Knows no FUSE.
+ *
+ * An inode is a version: a secret's number is its current version's id, a directory's its own id in
+ * the store, the same after a restart. The superblock's root has the number 1 and one entry,
+ * `tree`, which is the store's root directory or the one that `subdir` names.
+ */
+#ifndef FS_TREE_H
+#define FS_TREE_H
+
+#include "store.h"
+
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#define TREE_SUPERBLOCK_ROOT 1
+
+struct tree {
+    struct store *store;
+    uint64_t top; /* what `tree` is: the id of a directory in the store */
+};
+
+/* All functions return 0 or a positive errno, and may be called by several threads at once. */
+
+/* What the errors of the store are to somebody who called open(2), read(2) and the like. */
+int tree_errno(enum store_err err);
+
+/* Make `subdir` (NULL: the store's root) the top. ENOENT, ENOTDIR. */
+int tree_set_top(struct tree *tree, const char *subdir);
+
+int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st);
+int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st);
+
+/* Whether the version `ino` may be opened now: ENOENT once its secret is removed, EISDIR. */
+int tree_open(struct tree *tree, uint64_t ino);
+
+/*
+ * The entries of a directory, beginning after `cookie` (0: from the start), until `visit` returns
+ * false.
+ * "." and ".." come first. Each entry's cookie continues behind it. `visit` must not call into the
+ * tree.
+ */
+typedef bool tree_visit_fn(void *arg, const char *name, const struct stat *st, uint64_t cookie);
+int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit_fn *visit,
+              void *arg);
+
+/* The value of system.posix_acl_access: its length, at most TREE_ACL_MAX, or 0 where there is no
+ * ACL. */
+#define TREE_ACL_MAX (4 + 8 * (POLICY_ACL_MAX + 4))
+int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX], size_t *ret_len);
+
+void tree_statfs(struct tree *tree, struct statvfs *ret_st);
+
+#endif
