@@ -89,11 +89,12 @@ enum store_err store_mkdir(struct store *store, const char *path)
 static enum store_err same_value(struct store *store, const struct node_record *record,
                                  const struct secbuf *value, bool *ret_same)
 {
-    SECBUF_AUTO struct secbuf current = SECBUF_INIT;
-    enum store_err err = version_read(store, record->details.current, &current);
+    struct secbuf *current = &store->scratch;
+    enum store_err err = version_read(store, record->details.current, current);
     if (!err)
-        *ret_same = current.len == value->len &&
-                    (value->len == 0 || sodium_memcmp(current.data, value->data, value->len) == 0);
+        *ret_same = current->len == value->len &&
+                    (value->len == 0 || sodium_memcmp(current->data, value->data, value->len) == 0);
+    secbuf_wipe(current);
     return err;
 }
 

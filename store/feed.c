@@ -70,21 +70,32 @@ static enum store_err compare_with_root(const struct root_record *root, const st
 /* ---- Loading
  * ------------------------------------------------------------------------------------------ */
 
-/* Open and decode the node of `row` into feed->record, its hash into feed->hash. */
-static enum store_err open_node(struct feed *feed, const struct row *row)
+enum store_err node_open(const struct seal_keys *keys, const struct row *row,
+                         struct node_record *ret_record)
 {
-    const struct seal_keys *keys = &feed->store->keys;
-    struct node_record *record = &feed->record;
-    unsigned char plain[RECORD_NODE_MAX];
-    unsigned char lookup[ROW_LOOKUP_BYTES];
+    /* Every row of a load comes through here, so the buffer is cleared only as far as it was used.
+     */
+    __attribute__((uninitialized)) unsigned char plain[RECORD_NODE_MAX];
     size_t len;
 
     if (row->box_len > sizeof plain)
         return fault_row(STORE_ERR_INTEGRITY, "open", "node", row->id, "its record is too large");
     enum store_err err = seal_open(keys, TABLE_NODE, row, plain, &len);
     if (!err)
-        err = record_decode_node(row->id, plain, len, record);
-    sodium_memzero(plain, sizeof plain);
+        err = record_decode_node(row->id, plain, len, ret_record);
+    sodium_memzero(plain, row->box_len);
+    return err;
+}
+
+/* Open the node of `row` into feed->record and check that it is found under its name; hash the row.
+ */
+static enum store_err open_node(struct feed *feed, const struct row *row)
+{
+    const struct seal_keys *keys = &feed->store->keys;
+    const struct node_record *record = &feed->record;
+    unsigned char lookup[ROW_LOOKUP_BYTES];
+
+    enum store_err err = node_open(keys, row, &feed->record);
     if (err)
         return err;
     seal_lookup_hash(keys, record->parent, record->name, record->name_len,

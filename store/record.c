@@ -397,7 +397,9 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
     struct store_details *d = &ret_node->details;
     bool valid = false;
 
-    *ret_node = (struct node_record){.id = id};
+    /* The list of versions is long, and its length says what of it counts. */
+    memset(ret_node, 0, offsetof(struct node_record, details.versions));
+    ret_node->id = id;
     take_node(&r, ret_node);
     switch (ret_node->kind) {
     case STORE_DIRECTORY:

@@ -41,6 +41,14 @@ enum store_err secbuf_alloc(struct secbuf *buf, size_t capacity)
     return STORE_OK;
 }
 
+enum store_err secbuf_reserve(struct secbuf *buf, size_t capacity)
+{
+    if (capacity > buf->capacity || buf->data == NULL)
+        return secbuf_alloc(buf, capacity);
+    secbuf_wipe(buf);
+    return STORE_OK;
+}
+
 void secbuf_wipe(struct secbuf *buf)
 {
     if (buf->data)

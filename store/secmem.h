@@ -40,6 +40,9 @@ void secmem_allow_swap(bool allow);
  */
 STORE_CHECKED enum store_err secbuf_alloc(struct secbuf *buf, size_t capacity);
 
+/* The same, but memory that is large enough already is wiped and used again. */
+STORE_CHECKED enum store_err secbuf_reserve(struct secbuf *buf, size_t capacity);
+
 /* Overwrite the contents with zeros and set len to 0; the memory stays allocated for the next use.
  */
 void secbuf_wipe(struct secbuf *buf);

@@ -40,6 +40,7 @@ struct store {
     bool changed;          /* the transaction has written a row */
     struct root_record to; /* the root record that the transaction is going to write */
     int64_t now_ns;        /* the transaction's time */
+    struct secbuf scratch; /* for the value at hand; locked memory is dear to allocate */
 };
 
 /* The slots as they stand in the file; with their hash where there are keys. Takes no lock. */
@@ -48,7 +49,11 @@ STORE_CHECKED enum store_err slots_read(struct store *store, struct slots *ret_s
 /* Read and open the root record. Takes no lock; call it inside a transaction. */
 STORE_CHECKED enum store_err root_read(struct store *store, struct root_record *ret_root);
 
-/* Read and open a node's record, checked against the index. Takes no lock. */
+/* Open and decode the box of a node's row. errors: INTEGRITY */
+STORE_CHECKED enum store_err node_open(const struct seal_keys *keys, const struct row *row,
+                                       struct node_record *ret_record);
+
+/* Read a node's record from the row that the index knows; any other is refused. Takes no lock. */
 STORE_CHECKED enum store_err node_read(struct store *store, uint64_t id,
                                        struct node_record *ret_record);
 

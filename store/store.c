@@ -121,6 +121,7 @@ void store_close(struct store *store)
     db_close(store->db);
     index_free(store->index);
     seal_keys_release(&store->keys);
+    secbuf_release(&store->scratch);
     if (store->watch_fd >= 0)
         close(store->watch_fd);
     pthread_rwlock_destroy(&store->lock);
@@ -369,29 +370,26 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
  * ---------------------------------------------------------------------- */
 
 struct node_visit {
-    struct store *store;
+    const struct store *store;
     struct node_record *record;
 };
 
 static enum store_err visit_node(void *arg, const struct row *row)
 {
-    struct node_visit *v = arg;
-    unsigned char plain[RECORD_NODE_MAX];
-    size_t len;
+    const struct node_visit *v = arg;
+    const struct index_node *n = index_find_node(v->store->index, row->id);
+    struct multiset hash = seal_row_hash(&v->store->keys, TABLE_NODE, row);
 
-    if (row->box_len > sizeof plain)
-        return fault_row(STORE_ERR_INTEGRITY, "open", "node", row->id, "its record is too large");
-    enum store_err err = seal_open(&v->store->keys, TABLE_NODE, row, plain, &len);
-    if (!err)
-        err = record_decode_node(row->id, plain, len, v->record);
-    sodium_memzero(plain, sizeof plain);
-    return err;
+    if (n == NULL || !multiset_equal(&hash, &n->hash))
+        return fault_row(STORE_ERR_INTEGRITY, "read", "node", row->id, "the row was exchanged");
+    return node_open(&v->store->keys, row, v->record);
 }
 
 enum store_err node_read(struct store *store, uint64_t id, struct node_record *ret_record)
 {
     struct node_visit v = {store, ret_record};
-    return db_get(store->db, TABLE_NODE, id, visit_node, &v);
+    enum store_err err = db_get(store->db, TABLE_NODE, id, visit_node, &v);
+    return err == STORE_ERR_NOT_FOUND ? fault_recode(STORE_ERR_INTEGRITY) : err;
 }
 
 enum store_err store_version_ids(struct store *store, uint64_t node, uint64_t *ret_ids, size_t room,
@@ -412,18 +410,29 @@ enum store_err store_version_ids(struct store *store, uint64_t node, uint64_t *r
     return err;
 }
 
+/* Read the record of the node `id` in the state of the file that the index has. */
+static enum store_err read_current(struct store *store, uint64_t id, struct node_record *ret_record)
+{
+    const struct index_node *n = NULL;
+    const struct index_version *v;
+    enum store_err err = find_id(store, id, &n, &v);
+    return err ? err : node_read(store, n->id, ret_record);
+}
+
 enum store_err store_details(struct store *store, uint64_t node, struct store_details *ret_details)
 {
     struct node_record record;
-    const struct index_node *n = NULL;
-    const struct index_version *v;
+    enum store_err err = STORE_OK;
 
     pthread_mutex_lock(&store->db_lock);
-    pthread_rwlock_rdlock(&store->lock);
-    enum store_err err = find_id(store, node, &n, &v);
+    if (!store->writing)
+        err = db_begin_read(store->db);
+    if (!err && !store->writing)
+        err = feed_apply(store, NULL);
     if (!err)
-        err = node_read(store, n->id, &record);
-    pthread_rwlock_unlock(&store->lock);
+        err = read_current(store, node, &record);
+    if (!store->writing)
+        db_end(store->db);
     pthread_mutex_unlock(&store->db_lock);
     if (!err)
         *ret_details = record.details;
@@ -442,12 +451,10 @@ static enum store_err visit_version(void *arg, const struct row *row)
     struct version_visit *v = arg;
     struct multiset hash = seal_row_hash(&v->store->keys, TABLE_VERSION, row);
     struct secbuf *value = v->value;
-    enum store_err err = STORE_OK;
 
     if (!multiset_equal(&hash, &v->indexed.hash))
         return fault_row(STORE_ERR_INTEGRITY, "read", "version", row->id, "the row was exchanged");
-    if (row->box_len > value->capacity)
-        err = secbuf_alloc(value, row->box_len);
+    enum store_err err = secbuf_reserve(value, row->box_len);
     if (!err)
         err = seal_open(&v->store->keys, TABLE_VERSION, row, value->data, &value->len);
     if (!err)
@@ -457,6 +464,19 @@ static enum store_err visit_version(void *arg, const struct row *row)
     if (err)
         secbuf_wipe(value);
     return err;
+}
+
+/* A row that the index knows is gone: by a commit that isn't applied yet, or by no commit at all.
+ */
+static enum store_err missing_version(struct store *store, uint64_t id)
+{
+    struct root_record root;
+    enum store_err err = root_read(store, &root);
+    if (err)
+        return err;
+    return fault_row(root.generation > store->root.generation ? STORE_ERR_NO_VERSION
+                                                              : STORE_ERR_INTEGRITY,
+                     "read", "version", id, "the row is missing");
 }
 
 enum store_err version_read(struct store *store, uint64_t id, struct secbuf *ret_value)
@@ -474,9 +494,7 @@ enum store_err version_read(struct store *store, uint64_t id, struct secbuf *ret
     if (v == NULL)
         return err ? err : fault(STORE_ERR_NO_VERSION, "read", NULL, NULL);
     err = db_get(store->db, TABLE_VERSION, id, visit_version, &visit);
-    if (err == STORE_ERR_NOT_FOUND)
-        err = fault_row(STORE_ERR_NO_VERSION, "read", "version", id, "the row is missing");
-    return err;
+    return err == STORE_ERR_NOT_FOUND ? missing_version(store, id) : err;
 }
 
 enum store_err store_read(struct store *store, uint64_t version, struct secbuf *ret_value)

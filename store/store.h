@@ -181,7 +181,11 @@ struct store_details {
 STORE_CHECKED enum store_err store_version_ids(struct store *store, uint64_t node,
                                                uint64_t *ret_ids, size_t room, size_t *ret_count);
 
-/* Read and open the node's record. errors: NOT_FOUND, INTEGRITY, BUSY, IO. */
+/*
+ * Read and open the node's record, in the present state of the file: it refreshes first, so whoever
+ * needs to hear of all changes from store_refresh() can't use it. errors: NOT_FOUND, INTEGRITY,
+ * BUSY, IO
+ */
 STORE_CHECKED enum store_err store_details(struct store *store, uint64_t node,
                                            struct store_details *ret_details);
 

@@ -66,17 +66,17 @@ enum store_err write_version(struct store *store, const struct node_record *reco
 {
     const struct store_version *version =
         &record->details.versions[record->details.version_count - 1];
-    SECBUF_AUTO struct secbuf box = SECBUF_INIT;
+    struct secbuf *box = &store->scratch;
     unsigned char seal[ROW_SEAL_BYTES];
     struct row row = {.id = version->id, .generation = store->to.generation, .seal = seal};
     size_t len = record_version_len(value->len);
 
-    enum store_err err = secbuf_alloc(&box, seal_padded_len(len));
+    enum store_err err = secbuf_reserve(box, seal_padded_len(len));
     if (err)
         return err;
-    record_encode_version(record->id, version->number, value, box.data);
-    row.box_len = seal_close(&store->keys, TABLE_VERSION, row.id, box.data, len, seal);
-    row.box = box.data;
+    record_encode_version(record->id, version->number, value, box->data);
+    row.box_len = seal_close(&store->keys, TABLE_VERSION, row.id, box->data, len, seal);
+    row.box = box->data;
     store->changed = true;
     err = db_put(store->db, TABLE_VERSION, &row);
     if (!err)
