@@ -9,8 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,33 +25,31 @@ static bool failed(const char *action, const char *object)
     return false;
 }
 
-/* ---- The mount point
- * ------------------------------------------------------------------------------ */
+/* ---- The mount point ----------------------------------------------------- */
 
 /* The absolute path without touching the last component, which may be a dead mount. */
 static char *resolve(const char *mountpoint)
 {
-    char parent[PATH_MAX];
-    char last[PATH_MAX];
-    char resolved[PATH_MAX];
-    char *path = NULL;
     struct stat st;
+    size_t len = strlen(mountpoint);
+    char *path = NULL;
 
-    if (strlen(mountpoint) >= PATH_MAX) {
-        errno = ENAMETOOLONG;
-        return NULL;
-    }
-    if (lstat(mountpoint, &st) == 0 && S_ISLNK(st.st_mode))
+    while (len > 1 && mountpoint[len - 1] == '/')
+        len--;
+    const char *slash = memrchr(mountpoint, '/', len);
+    const char *last = slash ? slash + 1 : mountpoint;
+    size_t last_len = len - (size_t)(last - mountpoint);
+    bool special = last_len == 0 || (last_len <= 2 && strspn(last, ".") >= last_len);
+    if (special || (lstat(mountpoint, &st) == 0 && S_ISLNK(st.st_mode)))
         return realpath(mountpoint, NULL);
-    strcpy(parent, mountpoint);
-    strcpy(last, mountpoint);
-    if (strcmp(basename(last), "..") == 0 || strcmp(basename(last), ".") == 0)
-        return realpath(mountpoint, NULL);
-    if (realpath(dirname(parent), resolved) == NULL)
-        return NULL;
-    strcpy(last, mountpoint);
-    if (asprintf(&path, "%s/%s", strcmp(resolved, "/") == 0 ? "" : resolved, basename(last)) < 0)
-        return NULL;
+
+    char *parent = slash ? strndup(mountpoint, (size_t)(last - mountpoint)) : strdup(".");
+    char *resolved = parent ? realpath(parent, NULL) : NULL;
+    if (resolved &&
+        asprintf(&path, "%s/%.*s", resolved[1] ? resolved : "", (int)last_len, last) < 0)
+        path = NULL;
+    free(parent);
+    free(resolved);
     return path;
 }
 
@@ -128,8 +124,7 @@ bool mount_prepare(struct mount *mount, const char *mountpoint)
     return true;
 }
 
-/* ---- The superblock
- * -------------------------------------------------------------------------------- */
+/* ---- The superblock ------------------------------------------------------ */
 
 static bool set_string(int fs, const char *key, const char *value)
 {
@@ -177,7 +172,7 @@ static int mount_id_of(int fd)
         return 0;
     while (id == 0 && fgets(line, sizeof line, f))
         if (strncmp(line, "mnt_id:", 7) == 0)
-            id = atoi(line + 7);
+            id = (int)strtol(line + 7, NULL, 10);
     fclose(f);
     return id;
 }
@@ -200,8 +195,7 @@ bool mount_attach(struct mount *mount)
     return attached;
 }
 
-/* ---- The end
- * ---------------------------------------------------------------------------------------- */
+/* ---- The end ------------------------------------------------------------- */
 
 bool mount_attached(const struct mount *mount)
 {

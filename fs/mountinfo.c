@@ -40,7 +40,7 @@ static bool parse(char *line, struct mountinfo_entry *ret_entry, char **ret_path
     *ret_path = strtok_r(NULL, " ", &save);
     if (id == NULL || *ret_path == NULL)
         return false;
-    ret_entry->id = atoi(id);
+    ret_entry->id = (int)strtol(id, NULL, 10);
     unescape(*ret_path);
     return true;
 }

@@ -37,8 +37,7 @@ static void trace(fuse_req_t req, const char *operation, fuse_ino_t ino)
                  fuse_req_ctx(req)->uid);
 }
 
-/* ---- Names and attributes
- * ----------------------------------------------------------------------------- */
+/* ---- Names and attributes ------------------------------------------------ */
 
 static struct fuse_entry_param to_entry(const struct stat *st)
 {
@@ -91,8 +90,7 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
     fuse_reply_statfs(req, &st);
 }
 
-/* ---- Extended attributes
- * --------------------------------------------------------------------------------- */
+/* ---- Extended attributes ------------------------------------------------- */
 
 /* Answer with `len` bytes, or with their number when that is what was asked. */
 static void reply_xattr(fuse_req_t req, const void *bytes, size_t len, size_t room)
@@ -133,8 +131,7 @@ static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
         reply_xattr(req, ACL_NAME, len ? sizeof ACL_NAME : 0, size);
 }
 
-/* ---- Directories
- * ----------------------------------------------------------------------------------------- */
+/* ---- Directories --------------------------------------------------------- */
 
 static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -283,8 +280,7 @@ static const struct fuse_lowlevel_ops operations = {
     .release = on_release,
 };
 
-/* ---- The session
- * ------------------------------------------------------------------------------------------- */
+/* ---- The session --------------------------------------------------------- */
 
 static void *run(void *arg)
 {

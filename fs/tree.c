@@ -146,8 +146,7 @@ int tree_open(struct tree *tree, uint64_t ino)
     return attr.deleted ? ENOENT : 0;
 }
 
-/* ---- Directories
- * ------------------------------------------------------------------------------------ */
+/* ---- Directories --------------------------------------------------------- */
 
 struct list {
     tree_visit_fn *visit;
@@ -202,8 +201,7 @@ int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit
     return tree_errno(err);
 }
 
-/* ---- ACLs
- * --------------------------------------------------------------------------------------------- */
+/* ---- ACLs ---------------------------------------------------------------- */
 
 static unsigned char *put_entry(unsigned char *at, unsigned tag, unsigned perm, uint32_t id)
 {
@@ -246,8 +244,7 @@ int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX
     return 0;
 }
 
-/* ---- The filesystem
- * ----------------------------------------------------------------------------------- */
+/* ---- The filesystem ------------------------------------------------------ */
 
 void tree_statfs(struct tree *tree, struct statvfs *ret_st)
 {

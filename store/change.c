@@ -6,13 +6,13 @@
 #include "write.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DIRECTORY_MODE 0755
 #define SECRET_MODE 0400
 
-/* ---- Finding what to change
- * --------------------------------------------------------------------------- */
+/* ---- Finding what to change ---------------------------------------------- */
 
 /* Where a path leads: its node's record, or the directory and name where it would be. */
 struct target {
@@ -69,8 +69,7 @@ static enum store_err new_record(struct store *store, const struct target *targe
     return STORE_OK;
 }
 
-/* ---- Operations
- * ---------------------------------------------------------------------------------------- */
+/* ---- Operations ---------------------------------------------------------- */
 
 enum store_err store_mkdir(struct store *store, const char *path)
 {
@@ -216,7 +215,7 @@ enum store_err store_set_description(struct store *store, const char *path, cons
     enum store_err err = find_record(store, path, &record);
     if (err || strcmp(record.details.description, description) == 0)
         return err;
-    strcpy(record.details.description, description);
+    snprintf(record.details.description, sizeof record.details.description, "%s", description);
     record.changed_ns = store->now_ns;
     return write_node(store, &record);
 }

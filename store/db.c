@@ -135,7 +135,9 @@ static enum store_err code_of(int sqlite_code)
 static enum store_err fail(const struct db *db, const char *operation)
 {
     int code = sqlite3_extended_errcode(db->handle);
-    return fault_sqlite(code_of(code), operation, code, sqlite3_system_errno(db->handle));
+    enum store_err err = code_of(code);
+    fault_note(err, operation, "the store", NULL, sqlite3_system_errno(db->handle), code);
+    return err;
 }
 
 static sqlite3_stmt *statement(struct db *db, enum statement which)
@@ -255,8 +257,10 @@ static enum store_err check_schema(struct db *db)
 static enum store_err db_new(const char *path, int flags, struct db **ret_db)
 {
     struct db *db = calloc(1, sizeof *db);
-    if (db == NULL || (db->path = realpath(path, NULL)) == NULL ||
-        asprintf(&db->wal_path, "%s-wal", db->path) < 0) {
+    if (db == NULL)
+        return fault_errno(ENOMEM, "open", "the store");
+    db->path = realpath(path, NULL);
+    if (db->path == NULL || asprintf(&db->wal_path, "%s-wal", db->path) < 0) {
         enum store_err err = fault_errno(errno, "open", "the store");
         db_close(db);
         return err;
@@ -358,8 +362,7 @@ const char *db_path(const struct db *db)
     return db->path;
 }
 
-/* ---- Transactions
- * -------------------------------------------------------------------------------- */
+/* ---- Transactions -------------------------------------------------------- */
 
 static enum store_err begin(struct db *db, enum statement which)
 {
@@ -393,12 +396,11 @@ void db_end(struct db *db)
         return;
     struct store_fault kept = *store_fault();
     if (!sqlite3_get_autocommit(db->handle) && run(db, statement(db, ROLLBACK), "roll back"))
-        fault_sqlite(kept.code, kept.operation, kept.sqlite_code, kept.sys_errno);
+        fault_note(kept.code, kept.operation, "the store", NULL, kept.sys_errno, kept.sqlite_code);
     db->in_transaction = false;
 }
 
-/* ---- Reading
- * ------------------------------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------- */
 
 /* A blob column of exactly `len` bytes (0: any), NULL when SQL gave NULL; bad sizes set *ret_bad.
  */
@@ -494,7 +496,7 @@ enum store_err db_each_from(struct db *db, enum table table, uint64_t id, db_vis
 
 enum store_err db_get(struct db *db, enum table table, uint64_t id, db_visit_fn *visit, void *arg)
 {
-    size_t rows;
+    size_t rows = 0;
     enum store_err err = walk_from(db, table == TABLE_VERSION ? GET_VERSION : GET_NODE, table, id,
                                    visit, arg, &rows);
     if (!err && rows == 0)
@@ -521,7 +523,7 @@ static enum store_err visit_root(void *arg, const struct row *row)
 enum store_err db_get_root(struct db *db, db_visit_root_fn *visit, void *arg)
 {
     struct root_visit v = {statement(db, GET_ROOT), visit, arg};
-    size_t rows;
+    size_t rows = 0;
     if (v.s == NULL)
         return fail(db, "read the store");
     enum store_err err = walk(db, v.s, TABLE_ROOT, visit_root, &v, &rows);
@@ -530,8 +532,7 @@ enum store_err db_get_root(struct db *db, db_visit_root_fn *visit, void *arg)
     return err;
 }
 
-/* ---- Writing
- * ------------------------------------------------------------------------------------- */
+/* ---- Writing ------------------------------------------------------------- */
 
 static int bind_blob(sqlite3_stmt *s, int parameter, const void *bytes, size_t len)
 {

@@ -15,24 +15,26 @@ const struct store_fault *store_fault(void)
     return &last;
 }
 
-enum store_err fault(enum store_err code, const char *operation, const char *object,
-                     const char *reason)
+void fault_note(enum store_err code, const char *operation, const char *object, const char *reason,
+                int sys_errno, int sqlite_code)
 {
-    last =
-        (struct store_fault){.code = code, .operation = operation, .reason = reason ? reason : ""};
+    last = (struct store_fault){.code = code,
+                                .operation = operation,
+                                .reason = reason ? reason : "",
+                                .sys_errno = sys_errno,
+                                .sqlite_code = sqlite_code};
     snprintf(last.object, sizeof last.object, "%s", object ? object : "");
-    return code;
 }
 
-enum store_err fault_row(enum store_err code, const char *operation, const char *table, uint64_t id,
-                         const char *reason)
+void fault_note_row(enum store_err code, const char *operation, const char *table, uint64_t id,
+                    const char *reason)
 {
     char object[48];
     snprintf(object, sizeof object, "%s %" PRIu64, table, id);
-    return fault(code, operation, object, reason);
+    fault_note(code, operation, object, reason, 0, 0);
 }
 
-static enum store_err from_errno(int sys_errno)
+enum store_err fault_code_of(int sys_errno)
 {
     switch (sys_errno) {
     case ENOENT:
@@ -53,26 +55,9 @@ static enum store_err from_errno(int sys_errno)
     }
 }
 
-enum store_err fault_errno(int sys_errno, const char *operation, const char *object)
-{
-    fault(from_errno(sys_errno), operation, object, NULL);
-    last.sys_errno = sys_errno;
-    return last.code;
-}
-
-enum store_err fault_recode(enum store_err code)
+void fault_change_code(enum store_err code)
 {
     last.code = code;
-    return code;
-}
-
-enum store_err fault_sqlite(enum store_err code, const char *operation, int sqlite_code,
-                            int sys_errno)
-{
-    fault(code, operation, "the store", NULL);
-    last.sqlite_code = sqlite_code;
-    last.sys_errno = sys_errno;
-    return code;
 }
 
 const char *store_strerror(enum store_err code)

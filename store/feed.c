@@ -25,8 +25,7 @@ struct feed {
     struct store_changes *changes; /* NULL if nobody asks */
 };
 
-/* ---- Root record
- * ------------------------------------------------------------------------------------- */
+/* ---- Root record --------------------------------------------------------- */
 
 struct root_visit {
     struct store *store;
@@ -67,8 +66,7 @@ static enum store_err compare_with_root(const struct root_record *root, const st
     return STORE_OK;
 }
 
-/* ---- Loading
- * ------------------------------------------------------------------------------------------ */
+/* ---- Loading ------------------------------------------------------------- */
 
 enum store_err node_open(const struct seal_keys *keys, const struct row *row,
                          struct node_record *ret_record)
@@ -186,8 +184,7 @@ enum store_err store_load(struct store *store)
     return err;
 }
 
-/* ---- Following: the check
- * ------------------------------------------------------------------------------ */
+/* ---- Following: the check ------------------------------------------------ */
 
 static enum store_err check_node(void *arg, const struct row *row)
 {
@@ -307,8 +304,7 @@ static enum store_err check(struct feed *feed, const struct root_record *root,
     return err ? err : compare_with_root(root, &feed->sum, feed->rows);
 }
 
-/* ---- Following: applying
- * ------------------------------------------------------------------------------- */
+/* ---- Following: applying ------------------------------------------------- */
 
 void store_changes_release(struct store_changes *changes)
 {

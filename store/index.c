@@ -2,55 +2,13 @@
  * Nodes and versions in arrays, three hash tables over them, and an arena for names and ACL
  * entries. See index.h for the two steps of an update.
  */
-#include "index.h"
 #include "fault.h"
-#include "slotmap.h"
+#include "index_state.h"
 
-#include <assert.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_SLACK 65536 /* garbage below this is left alone */
-
-/* Nodes set but not yet linked. */
-struct pending {
-    uint32_t slot;
-    int64_t linked_ns;
-};
-
-struct index {
-    struct index_node *nodes; /* slot 0 is unused */
-    uint32_t node_slots;
-    uint32_t node_capacity;
-    uint32_t free_node; /* list of free slots, through `next` */
-
-    struct index_version *versions;
-    uint32_t version_slots;
-    uint32_t version_capacity;
-    uint32_t free_version;
-
-    unsigned char *arena;
-    uint32_t arena_used;
-    uint32_t arena_capacity;
-    uint32_t arena_garbage;
-
-    struct slotmap nodes_by_id;
-    struct slotmap versions_by_id;
-    struct slotmap children; /* by parent and name */
-    unsigned char name_key[crypto_shorthash_KEYBYTES];
-
-    struct pending *pending;
-    uint32_t pending_count;
-    uint32_t pending_capacity;
-
-    struct multiset hash;
-    uint64_t rows[TABLE_END];
-    struct index_stats stats;
-};
-
-/* ---- Keys of the hash tables
- * ----------------------------------------------------------------------- */
+/* ---- Keys of the hash tables --------------------------------------------- */
 
 struct child_key {
     uint32_t parent;
@@ -107,8 +65,7 @@ static bool child_matches(const void *owner, uint32_t slot, const void *key)
            memcmp(index_name(index, n), k->name, k->name_len) == 0;
 }
 
-/* ---- Memory
- * ---------------------------------------------------------------------------------------- */
+/* ---- Memory -------------------------------------------------------------- */
 
 enum store_err index_new(struct index **ret_index)
 {
@@ -138,122 +95,20 @@ void index_free(struct index *index)
     free(index);
 }
 
-/* Make room for element `need` (counted from 0) of the array whose pointer is at `array_address`.
- */
-static enum store_err reserve(void *array_address, uint32_t *capacity, uint64_t need,
-                              size_t element_bytes)
-{
-    uint64_t larger = *capacity ? *capacity : 64;
-    void *array;
-    if (need < *capacity)
-        return STORE_OK;
-    while (larger <= need)
-        larger *= 2;
-    if (larger > UINT32_MAX)
-        return fault(STORE_ERR_LIMIT, "grow", "the index", NULL);
-    memcpy(&array, array_address, sizeof array);
-    array = realloc(array, larger * element_bytes);
-    if (array == NULL)
-        return fault(STORE_ERR_NO_MEMORY, "grow", "the index", NULL);
-    memcpy(array_address, &array, sizeof array);
-    *capacity = (uint32_t)larger;
-    return STORE_OK;
-}
-
-static enum store_err take_node_slot(struct index *index, uint32_t *ret_slot)
-{
-    uint32_t slot = index->free_node;
-    if (slot != 0) {
-        index->free_node = index->nodes[slot].next;
-    } else {
-        enum store_err err =
-            reserve(&index->nodes, &index->node_capacity, index->node_slots, sizeof *index->nodes);
-        if (err)
-            return err;
-        slot = index->node_slots++;
-    }
-    index->nodes[slot] = (struct index_node){0};
-    *ret_slot = slot;
-    return STORE_OK;
-}
-
-static enum store_err take_version_slot(struct index *index, uint32_t *ret_slot)
-{
-    uint32_t slot = index->free_version;
-    if (slot != 0) {
-        index->free_version = index->versions[slot].next;
-    } else {
-        enum store_err err = reserve(&index->versions, &index->version_capacity,
-                                     index->version_slots, sizeof *index->versions);
-        if (err)
-            return err;
-        slot = index->version_slots++;
-    }
-    index->versions[slot] = (struct index_version){0};
-    *ret_slot = slot;
-    return STORE_OK;
-}
-
-static uint32_t arena_bytes(const struct index_node *n)
+uint32_t index_arena_bytes(const struct index_node *n)
 {
     uint32_t name = (n->name_len + 1u + 3u) & ~3u; /* ACL entries behind it stay aligned */
     return name + n->entry_count * (uint32_t)sizeof(struct policy_entry);
 }
 
-/* Copy the live parts of the arena together. Out of memory: the garbage stays. */
-static void compact(struct index *index)
-{
-    uint32_t used = 0;
-    uint32_t capacity = index->arena_used - index->arena_garbage + ARENA_SLACK;
-    unsigned char *arena = malloc(capacity);
-    if (arena == NULL)
-        return;
-    for (uint32_t i = 1; i < index->node_slots; i++) {
-        struct index_node *n = &index->nodes[i];
-        if (n->kind == 0)
-            continue;
-        memcpy(arena + used, index->arena + n->name, arena_bytes(n));
-        n->name = used;
-        used += arena_bytes(n);
-    }
-    free(index->arena);
-    index->arena = arena;
-    index->arena_used = used;
-    index->arena_capacity = capacity;
-    index->arena_garbage = 0;
-}
+/* ---- Asking -------------------------------------------------------------- */
 
-static enum store_err store_strings(struct index *index, struct index_node *n,
-                                    const struct node_record *record)
-{
-    struct index_node shape = {.name_len = (uint8_t)record->name_len,
-                               .entry_count = record->policy.entry_count};
-    uint32_t bytes = arena_bytes(&shape);
-    enum store_err err =
-        reserve(&index->arena, &index->arena_capacity, (uint64_t)index->arena_used + bytes, 1);
-    if (err)
-        return err;
-    n->name = index->arena_used;
-    n->name_len = shape.name_len;
-    n->entry_count = shape.entry_count;
-    index->arena_used += bytes;
-    unsigned char *at = index->arena + n->name;
-    memset(at, 0, bytes);
-    memcpy(at, record->name, record->name_len);
-    size_t entries = n->entry_count * sizeof(struct policy_entry);
-    memcpy(at + bytes - entries, record->policy.entries, entries);
-    return STORE_OK;
-}
-
-/* ---- Asking
- * ---------------------------------------------------------------------------------------- */
-
-static uint32_t node_slot(const struct index *index, uint64_t id)
+uint32_t index_node_slot(const struct index *index, uint64_t id)
 {
     return slotmap_find(&index->nodes_by_id, mix(id), &id);
 }
 
-static uint32_t version_slot(const struct index *index, uint64_t id)
+uint32_t index_version_slot(const struct index *index, uint64_t id)
 {
     return slotmap_find(&index->versions_by_id, mix(id), &id);
 }
@@ -270,12 +125,12 @@ const struct index_version *index_version_at(const struct index *index, uint32_t
 
 const struct index_node *index_find_node(const struct index *index, uint64_t id)
 {
-    return index_node_at(index, node_slot(index, id));
+    return index_node_at(index, index_node_slot(index, id));
 }
 
 const struct index_version *index_find_version(const struct index *index, uint64_t id)
 {
-    return index_version_at(index, version_slot(index, id));
+    return index_version_at(index, index_version_slot(index, id));
 }
 
 const struct index_node *index_find_child(const struct index *index,
@@ -306,7 +161,7 @@ void index_policy(const struct index *index, const struct index_node *node,
                   struct policy *ret_policy)
 {
     size_t entries = node->entry_count * sizeof(struct policy_entry);
-    const unsigned char *end = index->arena + node->name + arena_bytes(node);
+    const unsigned char *end = index->arena + node->name + index_arena_bytes(node);
 
     *ret_policy = policy_make(node->uid, node->gid, node->mode);
     ret_policy->extended = node->extended;
@@ -338,310 +193,4 @@ unsigned index_depth(const struct index *index, const struct index_node *node)
         depth++;
     }
     return depth;
-}
-
-/* ---- Directories
- * ------------------------------------------------------------------------------------ */
-
-static void touch_directory(struct index_node *directory, int64_t when_ns)
-{
-    if (directory->mtime_ns < when_ns)
-        directory->mtime_ns = when_ns;
-}
-
-static void unlink_node(struct index *index, uint32_t slot)
-{
-    struct index_node *n = &index->nodes[slot];
-    if (!n->linked)
-        return;
-    struct index_node *parent = &index->nodes[n->parent];
-    slotmap_remove(&index->children, slot);
-    *(n->previous ? &index->nodes[n->previous].next : &parent->first_child) = n->next;
-    *(n->next ? &index->nodes[n->next].previous : &parent->last_child) = n->previous;
-    if (n->kind == STORE_DIRECTORY)
-        parent->subdirs--;
-    n->parent = n->next = n->previous = 0;
-    n->linked = false;
-}
-
-static enum store_err link_node(struct index *index, uint32_t slot, uint32_t parent_slot)
-{
-    struct index_node *n = &index->nodes[slot];
-    struct index_node *parent = &index->nodes[parent_slot];
-    uint32_t after = parent->last_child;
-
-    n->parent = parent_slot;
-    enum store_err err = slotmap_add(&index->children, slot);
-    if (err) {
-        n->parent = 0;
-        return err;
-    }
-    while (after && index->nodes[after].id > n->id)
-        after = index->nodes[after].previous;
-    n->previous = after;
-    n->next = after ? index->nodes[after].next : parent->first_child;
-    *(after ? &index->nodes[after].next : &parent->first_child) = slot;
-    *(n->next ? &index->nodes[n->next].previous : &parent->last_child) = slot;
-    if (n->kind == STORE_DIRECTORY)
-        parent->subdirs++;
-    n->linked = true;
-    return STORE_OK;
-}
-
-/* ---- Changing
- * --------------------------------------------------------------------------------------- */
-
-/* Add a node to the totals (or take it out of them, with sign -1). */
-static void count(struct index *index, const struct index_node *n, int sign)
-{
-    uint64_t one = (uint64_t)(int64_t)sign;
-    if (n->deleted_ns) {
-        index->stats.deleted += one;
-        return;
-    }
-    *(n->kind == STORE_DIRECTORY ? &index->stats.directories : &index->stats.secrets) += one;
-    for (uint32_t v = n->first_version; v != 0; v = index->versions[v].next)
-        index->stats.value_bytes += one * index->versions[v].size_bytes;
-}
-
-static void drop_version(struct index *index, uint32_t slot)
-{
-    struct index_version *v = &index->versions[slot];
-    if (v->has_row) {
-        multiset_subtract(&index->hash, &v->hash);
-        index->rows[TABLE_VERSION]--;
-    }
-    slotmap_remove(&index->versions_by_id, slot);
-    *v = (struct index_version){.next = index->free_version};
-    index->free_version = slot;
-}
-
-static enum store_err add_version(struct index *index, uint32_t node,
-                                  const struct store_version *version, uint32_t *ret_slot)
-{
-    uint32_t slot = 0;
-    if (node_slot(index, version->id) != 0)
-        return fault_row(STORE_ERR_INTEGRITY, "index", "version", version->id, "a node has its id");
-    enum store_err err = take_version_slot(index, &slot);
-    if (err)
-        return err;
-    index->versions[slot] = (struct index_version){.id = version->id,
-                                                   .created_ns = version->created_ns,
-                                                   .node = node,
-                                                   .number = version->number,
-                                                   .size_bytes = version->size_bytes};
-    err = slotmap_add(&index->versions_by_id, slot);
-    if (err) {
-        index->versions[slot] = (struct index_version){.next = index->free_version};
-        index->free_version = slot;
-        return err;
-    }
-    *ret_slot = slot;
-    return STORE_OK;
-}
-
-/* Bring the node's list of versions, newest first, in line with the record's, oldest first. */
-static enum store_err set_versions(struct index *index, uint32_t node,
-                                   const struct store_details *details)
-{
-    uint32_t old = index->nodes[node].first_version;
-    uint32_t list = 0;
-
-    index->nodes[node].current = 0;
-    for (uint32_t i = 0; i < details->version_count; i++) {
-        const struct store_version *version = &details->versions[i];
-        uint32_t slot = version_slot(index, version->id);
-        if (slot == 0) {
-            enum store_err err = add_version(index, node, version, &slot);
-            if (err)
-                return err;
-        } else if (index->versions[slot].node != node || index->versions[slot].listed) {
-            return fault_row(STORE_ERR_INTEGRITY, "index", "version", version->id,
-                             "it is listed twice");
-        }
-        index->versions[slot].listed = true;
-    }
-    while (old != 0) {
-        uint32_t next = index->versions[old].next;
-        if (!index->versions[old].listed)
-            drop_version(index, old);
-        old = next;
-    }
-    for (uint32_t i = 0; i < details->version_count; i++) {
-        uint32_t slot = version_slot(index, details->versions[i].id);
-        index->versions[slot].listed = false;
-        index->versions[slot].next = list;
-        list = slot;
-        if (details->versions[i].id == details->current)
-            index->nodes[node].current = slot;
-    }
-    index->nodes[node].first_version = list;
-    return STORE_OK;
-}
-
-/* The slot of the node, taken out of the sums and of its directory; a new one where it is unknown.
- */
-static enum store_err open_slot(struct index *index, uint64_t id, uint32_t *ret_slot)
-{
-    uint32_t slot = node_slot(index, id);
-    if (slot != 0) {
-        struct index_node *n = &index->nodes[slot];
-        unlink_node(index, slot);
-        multiset_subtract(&index->hash, &n->hash);
-        index->rows[TABLE_NODE]--;
-        count(index, n, -1);
-        index->arena_garbage += arena_bytes(n);
-        *ret_slot = slot;
-        return STORE_OK;
-    }
-    if (version_slot(index, id) != 0)
-        return fault_row(STORE_ERR_INTEGRITY, "index", "node", id, "a version has its id");
-    enum store_err err = take_node_slot(index, &slot);
-    if (err)
-        return err;
-    index->nodes[slot].id = id;
-    err = slotmap_add(&index->nodes_by_id, slot);
-    if (err) {
-        index->nodes[slot] = (struct index_node){.next = index->free_node};
-        index->free_node = slot;
-        return err;
-    }
-    *ret_slot = slot;
-    return STORE_OK;
-}
-
-static void set_fields(struct index_node *n, const struct node_record *record,
-                       const struct multiset *hash)
-{
-    n->kind = (uint8_t)record->kind;
-    n->parent_id = record->parent;
-    n->changed_ns = record->changed_ns;
-    n->deleted_ns = record->deleted_ns;
-    n->uid = record->policy.uid;
-    n->gid = record->policy.gid;
-    n->mode = record->policy.mode;
-    n->extended = record->policy.extended;
-    n->group_perm = record->policy.group_perm;
-    n->hash = *hash;
-    touch_directory(n, record->mtime_ns);
-}
-
-enum store_err index_set_node(struct index *index, const struct node_record *record,
-                              const struct multiset *hash)
-{
-    uint32_t slot = 0;
-
-    enum store_err err = reserve(&index->pending, &index->pending_capacity, index->pending_count,
-                                 sizeof *index->pending);
-    if (!err)
-        err = open_slot(index, record->id, &slot);
-    if (err)
-        return err;
-    struct index_node *n = &index->nodes[slot];
-    if (n->kind != 0 && n->kind != record->kind)
-        return fault_row(STORE_ERR_INTEGRITY, "index", "node", record->id, "its kind has changed");
-    err = store_strings(index, n, record);
-    if (err)
-        return err;
-    set_fields(n, record, hash);
-    err = set_versions(index, slot, &record->details);
-    if (err)
-        return err;
-    multiset_add(&index->hash, hash);
-    index->rows[TABLE_NODE]++;
-    count(index, n, 1);
-    index->pending[index->pending_count++] = (struct pending){slot, record->linked_ns};
-    if (index->arena_garbage > ARENA_SLACK && index->arena_garbage > index->arena_used / 2)
-        compact(index);
-    return STORE_OK;
-}
-
-void index_unlink_node(struct index *index, uint64_t id)
-{
-    uint32_t slot = node_slot(index, id);
-    if (slot != 0)
-        unlink_node(index, slot);
-}
-
-void index_remove_node(struct index *index, uint64_t id)
-{
-    uint32_t slot = node_slot(index, id);
-    if (slot == 0)
-        return;
-    struct index_node *n = &index->nodes[slot];
-    assert(n->first_child == 0);
-    unlink_node(index, slot);
-    multiset_subtract(&index->hash, &n->hash);
-    index->rows[TABLE_NODE]--;
-    count(index, n, -1);
-    for (uint32_t v = n->first_version; v != 0;) {
-        uint32_t next = index->versions[v].next;
-        drop_version(index, v);
-        v = next;
-    }
-    index->arena_garbage += arena_bytes(n);
-    slotmap_remove(&index->nodes_by_id, slot);
-    *n = (struct index_node){.next = index->free_node};
-    index->free_node = slot;
-}
-
-enum store_err index_set_version_row(struct index *index, uint64_t id, const struct multiset *hash)
-{
-    uint32_t slot = version_slot(index, id);
-    if (slot == 0 || index->versions[slot].has_row)
-        return fault_row(STORE_ERR_INTEGRITY, "index", "version", id,
-                         slot ? "it is there twice" : "no secret has it");
-    index->versions[slot].has_row = true;
-    index->versions[slot].hash = *hash;
-    multiset_add(&index->hash, hash);
-    index->rows[TABLE_VERSION]++;
-    return STORE_OK;
-}
-
-static enum store_err link_pending(struct index *index, const struct pending *p)
-{
-    struct index_node *n = &index->nodes[p->slot];
-
-    for (uint32_t v = n->first_version; v != 0; v = index->versions[v].next)
-        if (!index->versions[v].has_row)
-            return fault_row(STORE_ERR_INTEGRITY, "index", "version", index->versions[v].id,
-                             "its row is missing");
-    if (n->id == STORE_ROOT_ID)
-        return STORE_OK;
-    uint32_t parent = node_slot(index, n->parent_id);
-    if (parent == 0 || index->nodes[parent].kind != STORE_DIRECTORY)
-        return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id, "it is in no directory");
-    if (n->deleted_ns) {
-        touch_directory(&index->nodes[parent], n->deleted_ns);
-        return STORE_OK;
-    }
-    if (index->nodes[parent].deleted_ns)
-        return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id,
-                         "it is in a deleted directory");
-    if (index_find_child(index, &index->nodes[parent], index_name(index, n), n->name_len))
-        return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id, "its name is there twice");
-    touch_directory(&index->nodes[parent], p->linked_ns);
-    return link_node(index, p->slot, parent);
-}
-
-/* A cycle never reaches the root, so it looks too deep. */
-static enum store_err check_depth(const struct index *index, const struct pending *p)
-{
-    const struct index_node *n = &index->nodes[p->slot];
-    if (n->linked && index_depth(index, n) > STORE_DEPTH_MAX)
-        return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id, "it is too deep in the tree");
-    return STORE_OK;
-}
-
-enum store_err index_link(struct index *index)
-{
-    enum store_err err = STORE_OK;
-    for (uint32_t i = 0; i < index->pending_count && !err; i++)
-        err = link_pending(index, &index->pending[i]);
-    for (uint32_t i = 0; i < index->pending_count && !err; i++)
-        err = check_depth(index, &index->pending[i]);
-    index->pending_count = 0;
-    if (!err && index_root(index) == NULL)
-        err = fault_row(STORE_ERR_INTEGRITY, "index", "node", STORE_ROOT_ID, "it is missing");
-    return err;
 }

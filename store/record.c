@@ -46,7 +46,7 @@ enum slot_field {
 
 enum version_field { VERSION_NODE = 1, VERSION_NUMBER, VERSION_VALUE };
 
-/* ---- Fields ---------------------------------------------------------------------------------- */
+/* ---- Fields -------------------------------------------------------------- */
 
 static unsigned char *put_head(unsigned char *at, unsigned tag, size_t len)
 {
@@ -142,7 +142,7 @@ static bool finished(const struct reader *r)
     return !r->bad && r->at == r->end;
 }
 
-/* ---- Names ----------------------------------------------------------------------------------- */
+/* ---- Names --------------------------------------------------------------- */
 
 /* The length of the UTF-8 sequence at `s`, 0 if there is none; control characters count as none. */
 static size_t printable_sequence(const unsigned char *s, size_t len)

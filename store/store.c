@@ -5,13 +5,11 @@
 #include "fault.h"
 #include "state.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* ---- Opening
- * --------------------------------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------- */
 
 enum store_err store_new(struct db *db, enum store_access access, struct store **ret_store)
 {
@@ -129,8 +127,7 @@ void store_close(struct store *store)
     free(store);
 }
 
-/* ---- Asking
- * ---------------------------------------------------------------------------------------- */
+/* ---- Asking -------------------------------------------------------------- */
 
 static int64_t later(int64_t a, int64_t b)
 {
@@ -366,32 +363,6 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
     pthread_rwlock_unlock(&store->lock);
 }
 
-/* ---- Reading records and values
- * ---------------------------------------------------------------------- */
-
-struct node_visit {
-    const struct store *store;
-    struct node_record *record;
-};
-
-static enum store_err visit_node(void *arg, const struct row *row)
-{
-    const struct node_visit *v = arg;
-    const struct index_node *n = index_find_node(v->store->index, row->id);
-    struct multiset hash = seal_row_hash(&v->store->keys, TABLE_NODE, row);
-
-    if (n == NULL || !multiset_equal(&hash, &n->hash))
-        return fault_row(STORE_ERR_INTEGRITY, "read", "node", row->id, "the row was exchanged");
-    return node_open(&v->store->keys, row, v->record);
-}
-
-enum store_err node_read(struct store *store, uint64_t id, struct node_record *ret_record)
-{
-    struct node_visit v = {store, ret_record};
-    enum store_err err = db_get(store->db, TABLE_NODE, id, visit_node, &v);
-    return err == STORE_ERR_NOT_FOUND ? fault_recode(STORE_ERR_INTEGRITY) : err;
-}
-
 enum store_err store_version_ids(struct store *store, uint64_t node, uint64_t *ret_ids, size_t room,
                                  size_t *ret_count)
 {
@@ -407,117 +378,5 @@ enum store_err store_version_ids(struct store *store, uint64_t node, uint64_t *r
     }
     pthread_rwlock_unlock(&store->lock);
     *ret_count = count;
-    return err;
-}
-
-/* Read the record of the node `id` in the state of the file that the index has. */
-static enum store_err read_current(struct store *store, uint64_t id, struct node_record *ret_record)
-{
-    const struct index_node *n = NULL;
-    const struct index_version *v;
-    enum store_err err = find_id(store, id, &n, &v);
-    return err ? err : node_read(store, n->id, ret_record);
-}
-
-enum store_err store_details(struct store *store, uint64_t node, struct store_details *ret_details)
-{
-    struct node_record record;
-    enum store_err err = STORE_OK;
-
-    pthread_mutex_lock(&store->db_lock);
-    if (!store->writing)
-        err = db_begin_read(store->db);
-    if (!err && !store->writing)
-        err = feed_apply(store, NULL);
-    if (!err)
-        err = read_current(store, node, &record);
-    if (!store->writing)
-        db_end(store->db);
-    pthread_mutex_unlock(&store->db_lock);
-    if (!err)
-        *ret_details = record.details;
-    return err;
-}
-
-struct version_visit {
-    struct store *store;
-    struct index_version indexed;
-    uint64_t node;
-    struct secbuf *value;
-};
-
-static enum store_err visit_version(void *arg, const struct row *row)
-{
-    struct version_visit *v = arg;
-    struct multiset hash = seal_row_hash(&v->store->keys, TABLE_VERSION, row);
-    struct secbuf *value = v->value;
-
-    if (!multiset_equal(&hash, &v->indexed.hash))
-        return fault_row(STORE_ERR_INTEGRITY, "read", "version", row->id, "the row was exchanged");
-    enum store_err err = secbuf_reserve(value, row->box_len);
-    if (!err)
-        err = seal_open(&v->store->keys, TABLE_VERSION, row, value->data, &value->len);
-    if (!err)
-        err = record_decode_version(row->id, v->node, v->indexed.number, value);
-    if (!err && value->len != v->indexed.size_bytes)
-        err = fault_row(STORE_ERR_INTEGRITY, "read", "version", row->id, "its size is wrong");
-    if (err)
-        secbuf_wipe(value);
-    return err;
-}
-
-/* A row that the index knows is gone: by a commit that isn't applied yet, or by no commit at all.
- */
-static enum store_err missing_version(struct store *store, uint64_t id)
-{
-    struct root_record root;
-    enum store_err err = root_read(store, &root);
-    if (err)
-        return err;
-    return fault_row(root.generation > store->root.generation ? STORE_ERR_NO_VERSION
-                                                              : STORE_ERR_INTEGRITY,
-                     "read", "version", id, "the row is missing");
-}
-
-enum store_err version_read(struct store *store, uint64_t id, struct secbuf *ret_value)
-{
-    struct version_visit visit = {.store = store, .value = ret_value};
-
-    pthread_rwlock_rdlock(&store->lock);
-    enum store_err err = usable(store);
-    const struct index_version *v = err ? NULL : index_find_version(store->index, id);
-    if (v) {
-        visit.indexed = *v;
-        visit.node = index_node_at(store->index, v->node)->id;
-    }
-    pthread_rwlock_unlock(&store->lock);
-    if (v == NULL)
-        return err ? err : fault(STORE_ERR_NO_VERSION, "read", NULL, NULL);
-    err = db_get(store->db, TABLE_VERSION, id, visit_version, &visit);
-    return err == STORE_ERR_NOT_FOUND ? missing_version(store, id) : err;
-}
-
-enum store_err store_read(struct store *store, uint64_t version, struct secbuf *ret_value)
-{
-    secbuf_wipe(ret_value);
-    pthread_mutex_lock(&store->db_lock);
-    enum store_err err = version_read(store, version, ret_value);
-    pthread_mutex_unlock(&store->db_lock);
-    return err;
-}
-
-enum store_err store_check(struct store *store)
-{
-    SECBUF_AUTO struct secbuf value = SECBUF_INIT;
-    enum store_err err = STORE_OK;
-
-    for (uint32_t i = 1; i < index_node_slots(store->index) && !err; i++) {
-        const struct index_node *n = index_node_at(store->index, i);
-        for (uint32_t v = n->first_version; v != 0 && !err;) {
-            const struct index_version *version = index_version_at(store->index, v);
-            v = version->next;
-            err = store_read(store, version->id, &value);
-        }
-    }
     return err;
 }

@@ -42,7 +42,7 @@
 
 struct store;
 
-/* ---- Creating and opening ------------------------------------------------------------------- */
+/* ---- Creating and opening ------------------------------------------------ */
 
 /* How a key slot is opened, or made. Exactly the member that `kind` names is used. */
 enum store_slot_kind { STORE_SLOT_KEYFILE = 1, STORE_SLOT_PASSPHRASE = 2 };
@@ -94,7 +94,7 @@ STORE_CHECKED enum store_err store_load(struct store *store);
 /* Wipe the keys and release everything; an open transaction is rolled back. NULL is allowed. */
 void store_close(struct store *store);
 
-/* ---- Asking --------------------------------------------------------------------------------- */
+/* ---- Asking -------------------------------------------------------------- */
 
 enum store_kind { STORE_DIRECTORY = 1, STORE_SECRET = 2 };
 
@@ -217,7 +217,7 @@ struct store_stats {
 
 void store_stats(struct store *store, struct store_stats *ret_stats);
 
-/* ---- Following ------------------------------------------------------------------------------ */
+/* ---- Following ----------------------------------------------------------- */
 
 /* What happened to one node between two verified states; several flags may be set. */
 enum store_change_kind {
@@ -270,7 +270,7 @@ STORE_CHECKED enum store_err store_watch(struct store *store, int *ret_fd);
 /* Take what is readable off the descriptor; true when a refresh is due. */
 bool store_watch_drain(struct store *store);
 
-/* ---- Changing ------------------------------------------------------------------------------- */
+/* ---- Changing ------------------------------------------------------------ */
 
 /*
  * Take the store's write lock (waiting up to 5 s for another writer) and refresh, so that decisions

@@ -8,8 +8,7 @@
 
 #include <time.h>
 
-/* ---- Rows
- * ------------------------------------------------------------------------------------------- */
+/* ---- Rows ---------------------------------------------------------------- */
 
 static enum store_err write_root(struct store *store)
 {
@@ -94,8 +93,7 @@ enum store_err write_deletion(struct store *store, enum table table, uint64_t id
     return db_delete(store->db, table, id);
 }
 
-/* ---- Transactions
- * ------------------------------------------------------------------------------------ */
+/* ---- Transactions -------------------------------------------------------- */
 
 void write_start(struct store *store, const struct root_record *from)
 {

@@ -1,0 +1,56 @@
+/*
+ * The inside of the index, shared by index.c (asking) and index_update.c (changing). Private to
+ * them.
+ */
+#ifndef STORE_INDEX_STATE_H
+#define STORE_INDEX_STATE_H
+
+#include "index.h"
+#include "slotmap.h"
+
+#include <sodium.h>
+
+/* Nodes set but not yet linked. */
+struct pending {
+    uint32_t slot;
+    int64_t linked_ns;
+};
+
+struct index {
+    struct index_node *nodes; /* slot 0 is unused */
+    uint32_t node_slots;
+    uint32_t node_capacity;
+    uint32_t free_node; /* list of free slots, through `next` */
+
+    struct index_version *versions;
+    uint32_t version_slots;
+    uint32_t version_capacity;
+    uint32_t free_version;
+
+    unsigned char *arena;
+    uint32_t arena_used;
+    uint32_t arena_capacity;
+    uint32_t arena_garbage;
+
+    struct slotmap nodes_by_id;
+    struct slotmap versions_by_id;
+    struct slotmap children; /* by parent and name */
+    unsigned char name_key[crypto_shorthash_KEYBYTES];
+
+    struct pending *pending;
+    uint32_t pending_count;
+    uint32_t pending_capacity;
+
+    struct multiset hash;
+    uint64_t rows[TABLE_END];
+    struct index_stats stats;
+};
+
+/* The slot of a node or version by its id; 0 if there is none. */
+uint32_t index_node_slot(const struct index *index, uint64_t id);
+uint32_t index_version_slot(const struct index *index, uint64_t id);
+
+/* The bytes of a node's name and ACL entries in the arena. */
+uint32_t index_arena_bytes(const struct index_node *node);
+
+#endif
