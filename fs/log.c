@@ -4,7 +4,6 @@
 #include "log.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,12 +54,16 @@ static const char *next_step(enum store_err err)
 void log_store_error(const char *action, const char *object, enum store_err err)
 {
     const struct store_fault *f = store_fault();
-    const char *detail = f->sys_errno ? strerror(f->sys_errno) : f->reason;
-    bool row = err == STORE_ERR_INTEGRITY || err == STORE_ERR_FORMAT;
+    const char *why = f->sys_errno ? strerror(f->sys_errno) : f->reason;
 
-    log_line("cannot %s '%s': %s%s%s%s%s%s%s", action, object, store_strerror(err),
-             row && f->object[0] ? " (" : "", row ? f->object : "", row && f->object[0] ? ")" : "",
-             detail[0] ? ", " : "", detail, next_step(err));
+    if (why[0] == '\0')
+        log_line("cannot %s '%s': %s%s", action, object, store_strerror(err), next_step(err));
+    else if (err == STORE_ERR_INTEGRITY || err == STORE_ERR_FORMAT)
+        log_line("cannot %s '%s': %s (%s%s%s)%s", action, object, store_strerror(err), f->object,
+                 f->object[0] ? ": " : "", why, next_step(err));
+    else
+        log_line("cannot %s '%s': %s%s", action, object, why,
+                 err == STORE_ERR_KEY ? "" : next_step(err));
 }
 
 void log_system_error(const char *action, const char *object, int sys_errno)

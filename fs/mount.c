@@ -15,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define SAFE_FLAGS (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
@@ -57,10 +58,11 @@ static char *resolve(const char *mountpoint)
  */
 static bool clean_dead_mount(const char *path)
 {
-    struct stat st;
+    struct statfs st;
     struct mountinfo_entry entry;
 
-    while (stat(path, &st) != 0 && errno == ENOTCONN) {
+    /* Not stat(2), which the kernel may answer from its cache long after the daemon has died. */
+    while (statfs(path, &st) != 0 && errno == ENOTCONN) {
         if (!mountinfo_find_path(path, &entry) || !entry.is_secretfs) {
             log_line("cannot mount at '%s': a dead mount of another filesystem is there; "
                      "umount it first",
