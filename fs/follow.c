@@ -46,9 +46,11 @@ static void *run(void *arg)
 
     for (;;) {
         int ready = poll(fds, 2, err ? RETRY_MS : -1);
-        if (ready < 0 && errno != EINTR)
-            log_system_error("watch", "the store", errno);
-        if (fds[0].revents)
+        if (ready < 0 && errno != EINTR) {
+            log_system_error("go on watching", "the store", errno);
+            return NULL;
+        }
+        if (ready > 0 && fds[0].revents)
             return NULL;
         if (ready == 0 || (ready > 0 && store_watch_drain(f->store)))
             err = refresh(f, err);

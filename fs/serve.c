@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define VALID_SECONDS 86400.0
@@ -364,14 +365,25 @@ static void wake(int signal)
     (void)signal;
 }
 
-bool serve_stop(struct serve *serve)
+/* libfuse's loop waits for a semaphore between looks at its flag; a signal wakes it, and is sent
+ * again in case it came just before the wait. */
+static void end_loop(struct serve *serve)
 {
-    /* libfuse's loop waits for a semaphore; a signal makes it look at the flag. */
     struct sigaction action = {.sa_handler = wake};
+    struct timespec until;
+
     sigaction(SIGUSR1, &action, NULL);
     fuse_session_exit(serve->session);
-    pthread_kill(serve->thread, SIGUSR1);
-    pthread_join(serve->thread, NULL);
+    do {
+        pthread_kill(serve->thread, SIGUSR1);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+    } while (pthread_timedjoin_np(serve->thread, NULL, &until) == ETIMEDOUT);
+}
+
+bool serve_stop(struct serve *serve)
+{
+    end_loop(serve);
     bool succeeded = !serve->failed;
     serve_free(serve);
     return succeeded;
