@@ -47,7 +47,7 @@ static void harden(void)
     struct rlimit none = {0, 0};
     struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
 
-    umask(077);
+    umask(022);
     setrlimit(RLIMIT_CORE, &none);
     setrlimit(RLIMIT_MEMLOCK, &all);
     prctl(PR_SET_DUMPABLE, 0);

@@ -111,7 +111,8 @@ bool mount_prepare(struct mount *mount, const char *mountpoint)
         return false;
     if (mountinfo_find_path(mount->path, &entry) && entry.is_secretfs)
         return refuse_second(mount->path);
-    if (mkdir(mount->path, 0755) != 0 && errno != EEXIST)
+    mount->made = mkdir(mount->path, 0755) == 0;
+    if (!mount->made && errno != EEXIST)
         return failed("make the mount point", mount->path);
     mount->point_fd = open(mount->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (mount->point_fd < 0)
@@ -231,6 +232,8 @@ void mount_release(struct mount *mount)
         close(mount->device_fd);
     if (mount->point_fd >= 0)
         close(mount->point_fd);
+    if (mount->made && mount->id == 0)
+        rmdir(mount->path);
     free(mount->path);
     *mount = (struct mount)MOUNT_INIT;
 }

@@ -16,6 +16,7 @@
 
 struct mount {
     char *path;     /* the mount point, absolute and without symlinks */
+    bool made;      /* the directory was made for it */
     int point_fd;   /* the directory below the mount; locked, so that one daemon only uses it */
     int device_fd;  /* /dev/fuse */
     int private_fd; /* the detached mount of the superblock */
@@ -51,6 +52,7 @@ void mount_detach(struct mount *mount);
  * file. */
 void mount_drop_private(struct mount *mount);
 
+/* A mount point that was made for a mount that never came about goes, too. */
 void mount_release(struct mount *mount);
 
 #endif

@@ -15,7 +15,7 @@ static const char usage[] =
     "\n"
     "Mount the encrypted store STORE as a read-only tree at MOUNTPOINT.\n"
     "\n"
-    "  -f              stay in the foreground (always; for mount helpers)\n"
+    "  -f              stay in the foreground, as it always does\n"
     "  -o OPTIONS      a comma-separated list of the options below\n"
     "  -h, --help      print this text\n"
     "  -V, --version   print the version\n"
@@ -145,6 +145,11 @@ enum options_result options_parse(int argc, char **argv, struct options *ret_opt
     }
     if (argc - optind != 2) {
         log_line("a store and a mount point are needed; see 'secretfs --help'");
+        return OPTIONS_BAD;
+    }
+    if (o.key_file && o.passphrase_fd >= 0) {
+        log_line(
+            "options 'key_file' and 'passphrase_fd' exclude each other; see 'secretfs --help'");
         return OPTIONS_BAD;
     }
     o.store = argv[optind];

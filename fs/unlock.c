@@ -17,15 +17,22 @@ static enum store_err read_passphrase(int fd, struct secbuf *ret_passphrase)
     return err;
 }
 
-static enum store_err read_key_file(const char *named, struct secbuf *ret_key)
+static enum store_err read_key_file(const struct store *store, const char *named,
+                                    struct secbuf *ret_key)
 {
     char *path = NULL;
-    bool chosen;
+    bool chosen = false;
     enum store_err err = credential_key_file(named, &path, &chosen);
-    if (!err)
-        err = credential_read_key_file(path, ret_key);
-    if (err)
-        log_store_error("use the key file", path ? path : CREDENTIAL_KEY_FILE, err);
+    if (!err && !chosen && !store_has_slot(store, STORE_SLOT_KEYFILE)) {
+        log_line("cannot unlock '%s': it opens with a passphrase; give -o passphrase_fd=N",
+                 store_path(store));
+        err = STORE_ERR_KEY;
+    } else {
+        if (!err)
+            err = credential_read_key_file(path, ret_key);
+        if (err)
+            log_store_error("use the key file", path ? path : CREDENTIAL_KEY_FILE, err);
+    }
     free(path);
     return err;
 }
@@ -41,7 +48,7 @@ static enum store_err unlock(struct store *store, const struct options *options)
         err = read_passphrase(options->passphrase_fd, &secret);
     } else {
         credential.kind = STORE_SLOT_KEYFILE;
-        err = read_key_file(options->key_file, &secret);
+        err = read_key_file(store, options->key_file, &secret);
     }
     if (err)
         return err;

@@ -1,0 +1,68 @@
+# bash completion for secretctl(1). Commands and options come from its help, so that they can't
+# disagree. Paths of the store are not completed: that would take the key.
+
+# The words of the help's lines that begin with two blanks: commands, or options without arguments.
+_secretctl_help()
+{
+    secretctl "$@" --help 2>/dev/null |
+        sed -n 's/^  \([-a-z].*\)/\1/p' |
+        sed 's/  .*//; s/,//g; s/ [A-Z]*$//'
+}
+
+# Sets `command` to the command on the line, if there is one before the word being completed.
+_secretctl_find_command()
+{
+    local i
+
+    command=
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --store | --key-file | --passphrase-fd) ((i++)) ;;
+        -*) ;;
+        *)
+            command=${COMP_WORDS[i]}
+            return
+            ;;
+        esac
+    done
+}
+
+_secretctl()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command words
+
+    _secretctl_find_command
+    case $prev in
+    --store | --key-file | --file)
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
+    --owner)
+        mapfile -t COMPREPLY < <(compgen -u -- "$cur")
+        return
+        ;;
+    --group)
+        mapfile -t COMPREPLY < <(compgen -g -- "$cur")
+        return
+        ;;
+    --label) words='current previous' ;;
+    --generate) words='password alnum digits hex base64 uuid' ;;
+    --passphrase-fd | --mode | --acl | --description | --if-version | --to | -m | --modify | -x | --remove)
+        return
+        ;;
+    --version) [[ $command == get ]] && return ;;
+    esac
+    if [[ -z $words ]]; then
+        if [[ $cur == -* && -n $command ]]; then
+            words=$(_secretctl_help "$command")
+        elif [[ $cur == -* ]]; then
+            words=$(_secretctl_help | grep '^-')
+        elif [[ -z $command || $command == help ]]; then
+            words=$(_secretctl_help | grep -v '^-')
+        fi
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+
+complete -F _secretctl secretctl
