@@ -23,7 +23,10 @@ struct mount {
     int id;         /* of the public mount, as in /proc/self/mountinfo; 0 before it is attached */
 };
 
-#define MOUNT_INIT {.point_fd = -1, .device_fd = -1, .private_fd = -1}
+#define MOUNT_INIT                                        \
+    {                                                     \
+        .point_fd = -1, .device_fd = -1, .private_fd = -1 \
+    }
 
 /*
  * Make sure of the mount point: clean a dead secretfs mount off it, make it if only its last

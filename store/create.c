@@ -5,7 +5,6 @@
 #include "write.h"
 
 #include <sodium.h>
-#include <unistd.h>
 
 #define ROOT_DIRECTORY_MODE 0755
 
@@ -65,6 +64,6 @@ enum store_err store_create(const char *path, const struct store_credential *cre
         err = populate(store, credential);
     store_close(store);
     if (err)
-        unlink(path);
+        db_unlink(path);
     return err;
 }

@@ -1,72 +1,12 @@
 /*
- * All SQL of the project, and the settings that make SQLite fit for a file that others may have
- * written (https://www.sqlite.org/security.html, "Untrusted SQLite Database Files").
+ * Statements and transactions: all SQL but the schema. Each statement is prepared when first used.
  */
-#include "db.h"
+#include "db_state.h"
 #include "fault.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#define APPLICATION_ID 0x73656366 /* "secf" */
-#define BUSY_TIMEOUT_MS 5000
-#define BOX_MAX (STORE_VALUE_MAX + STORE_VALUE_MAX / 4) /* Padmé adds 12% at most */
-
-#define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
-
-/* The schema, to the letter: a file whose schema has another text, or more or less, is refused. */
-static const struct {
-    const char *name;
-    const char *sql;
-} schema[] = {
-    {"node",
-     "CREATE TABLE node(id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, lookup BLOB NOT "
-     "NULL, seal BLOB NOT NULL, box BLOB NOT NULL) STRICT"},
-    {"node_generation", "CREATE INDEX node_generation ON node(generation)"},
-    {"node_lookup", "CREATE UNIQUE INDEX node_lookup ON node(lookup)"},
-    {"root",
-     "CREATE TABLE root(id INTEGER PRIMARY KEY, uuid BLOB NOT NULL, seal BLOB NOT NULL, box "
-     "BLOB NOT NULL) STRICT"},
-    {"slot", "CREATE TABLE slot(id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, box BLOB NOT "
-             "NULL) STRICT"},
-    {"version",
-     "CREATE TABLE version(id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, seal BLOB "
-     "NOT NULL, box BLOB NOT NULL) STRICT"},
-};
-#define SCHEMA_COUNT (sizeof schema / sizeof schema[0])
-
-enum statement {
-    BEGIN_READ,
-    BEGIN_WRITE,
-    COMMIT,
-    ROLLBACK,
-    EACH_SLOT,
-    EACH_NODE,
-    EACH_VERSION,
-    SINCE_SLOT,
-    SINCE_NODE,
-    FROM_VERSION,
-    FROM_NODE,
-    GET_NODE,
-    GET_VERSION,
-    GET_ROOT,
-    PUT_SLOT,
-    PUT_NODE,
-    PUT_VERSION,
-    PUT_ROOT,
-    DELETE_SLOT,
-    DELETE_NODE,
-    DELETE_VERSION,
-    STATEMENT_COUNT,
-};
 
 /* Columns are always id, generation, lookup, seal, box; NULL where the table has none. */
 static const char *const sql[STATEMENT_COUNT] = {
@@ -93,16 +33,7 @@ static const char *const sql[STATEMENT_COUNT] = {
     [DELETE_VERSION] = "DELETE FROM version WHERE id = ?1",
 };
 
-struct db {
-    sqlite3 *handle;
-    sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared when first used */
-    char *path;
-    char *wal_path;
-    bool in_transaction;
-};
-
-/* ---- Errors and statements ---------------------------------------------------------------------
- */
+/* ---- Errors and statements ----------------------------------------------- */
 
 static enum store_err code_of(int sqlite_code)
 {
@@ -132,11 +63,16 @@ static enum store_err code_of(int sqlite_code)
     }
 }
 
-static enum store_err fail(const struct db *db, const char *operation)
+enum store_err db_fail(const struct db *db, const char *operation)
 {
     int code = sqlite3_extended_errcode(db->handle);
+    int sys_errno = sqlite3_system_errno(db->handle);
     enum store_err err = code_of(code);
-    fault_note(err, operation, "the store", NULL, sqlite3_system_errno(db->handle), code);
+    /* SQLite tells a full disk from other failures in write(2) only, not in ftruncate(2) and the
+     * like. */
+    if (err == STORE_ERR_IO && fault_code_of(sys_errno) == STORE_ERR_NO_SPACE)
+        err = STORE_ERR_NO_SPACE;
+    fault_note(err, operation, "the store", NULL, sys_errno, code);
     return err;
 }
 
@@ -153,194 +89,11 @@ static enum store_err run(struct db *db, sqlite3_stmt *s, const char *operation)
 {
     enum store_err err = STORE_OK;
     if (s == NULL || sqlite3_step(s) != SQLITE_DONE)
-        err = fail(db, operation);
+        err = db_fail(db, operation);
     if (s) {
         sqlite3_reset(s);
         sqlite3_clear_bindings(s);
     }
-    return err;
-}
-
-static enum store_err execute(struct db *db, const char *text)
-{
-    return sqlite3_exec(db->handle, text, NULL, NULL, NULL) == SQLITE_OK
-               ? STORE_OK
-               : fail(db, "set up the store");
-}
-
-/* ---- Opening ------------------------------------------------------------------------------------
- */
-
-static enum store_err harden(struct db *db)
-{
-    sqlite3 *h = db->handle;
-    sqlite3_extended_result_codes(h, 1);
-    sqlite3_busy_timeout(h, BUSY_TIMEOUT_MS);
-    sqlite3_db_config(h, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(h, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
-    sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-    sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
-    sqlite3_limit(h, SQLITE_LIMIT_LENGTH, BOX_MAX + 4096);
-    sqlite3_limit(h, SQLITE_LIMIT_SQL_LENGTH, 1024);
-    sqlite3_limit(h, SQLITE_LIMIT_COLUMN, 16);
-    sqlite3_limit(h, SQLITE_LIMIT_EXPR_DEPTH, 16);
-    sqlite3_limit(h, SQLITE_LIMIT_COMPOUND_SELECT, 2);
-    sqlite3_limit(h, SQLITE_LIMIT_VDBE_OP, 1000);
-    sqlite3_limit(h, SQLITE_LIMIT_FUNCTION_ARG, 4);
-    sqlite3_limit(h, SQLITE_LIMIT_ATTACHED, 0);
-    sqlite3_limit(h, SQLITE_LIMIT_VARIABLE_NUMBER, 8);
-    sqlite3_limit(h, SQLITE_LIMIT_TRIGGER_DEPTH, 1);
-    return execute(db, "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA temp_store=MEMORY;"
-                       "PRAGMA secure_delete=ON; PRAGMA synchronous=FULL;");
-}
-
-static enum store_err read_number(struct db *db, const char *query, int *ret_number)
-{
-    sqlite3_stmt *s = NULL;
-    enum store_err err = STORE_OK;
-    if (sqlite3_prepare_v2(db->handle, query, -1, &s, NULL) != SQLITE_OK ||
-        sqlite3_step(s) != SQLITE_ROW)
-        err = fail(db, "open the store");
-    else
-        *ret_number = sqlite3_column_int(s, 0);
-    sqlite3_finalize(s);
-    return err;
-}
-
-static enum store_err check_format(struct db *db)
-{
-    int application = 0;
-    int format = 0;
-    char object[64];
-    enum store_err err = read_number(db, "PRAGMA application_id", &application);
-    if (!err)
-        err = read_number(db, "PRAGMA user_version", &format);
-    if (err)
-        return err;
-    if (application != APPLICATION_ID)
-        return fault(STORE_ERR_FORMAT, "open the store", NULL, "it is not a secretfs store");
-    if (format == STORE_FORMAT)
-        return STORE_OK;
-    snprintf(object, sizeof object, "format version %d", format);
-    return fault(STORE_ERR_FORMAT, "open the store", object,
-                 "this program knows version " TEXT(STORE_FORMAT) " only");
-}
-
-static enum store_err check_schema(struct db *db)
-{
-    sqlite3_stmt *s = NULL;
-    bool same = true;
-    size_t n = 0;
-    int code;
-
-    if (sqlite3_prepare_v2(db->handle, "SELECT name, sql FROM sqlite_schema ORDER BY name", -1, &s,
-                           NULL) != SQLITE_OK)
-        return fail(db, "open the store");
-    for (; (code = sqlite3_step(s)) == SQLITE_ROW; n++) {
-        const char *name = (const char *)sqlite3_column_text(s, 0);
-        const char *text = (const char *)sqlite3_column_text(s, 1);
-        if (n >= SCHEMA_COUNT || !name || !text || strcmp(name, schema[n].name) != 0 ||
-            strcmp(text, schema[n].sql) != 0) {
-            same = false;
-            break;
-        }
-    }
-    enum store_err err = same && code != SQLITE_DONE ? fail(db, "open the store") : STORE_OK;
-    sqlite3_finalize(s);
-    if (!err && (!same || n != SCHEMA_COUNT))
-        err = fault(STORE_ERR_INTEGRITY, "open the store", NULL,
-                    "its tables are not those of a secretfs store");
-    return err;
-}
-
-static enum store_err db_new(const char *path, int flags, struct db **ret_db)
-{
-    struct db *db = calloc(1, sizeof *db);
-    if (db == NULL)
-        return fault_errno(ENOMEM, "open", "the store");
-    db->path = realpath(path, NULL);
-    if (db->path == NULL || asprintf(&db->wal_path, "%s-wal", db->path) < 0) {
-        enum store_err err = fault_errno(errno, "open", "the store");
-        db_close(db);
-        return err;
-    }
-    if (sqlite3_open_v2(db->path, &db->handle,
-                        flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
-                            SQLITE_OPEN_EXRESCODE,
-                        NULL) != SQLITE_OK) {
-        enum store_err err =
-            db->handle ? fail(db, "open the store") : fault_errno(ENOMEM, "open", "the store");
-        db_close(db);
-        return err;
-    }
-    enum store_err err = harden(db);
-    if (err)
-        db_close(db);
-    else
-        *ret_db = db;
-    return err;
-}
-
-static enum store_err write_schema(struct db *db)
-{
-    char text[256];
-    enum store_err err = execute(db, "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;");
-    snprintf(text, sizeof text, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID,
-             STORE_FORMAT);
-    if (!err)
-        err = execute(db, text);
-    for (size_t i = 0; i < SCHEMA_COUNT && !err; i++)
-        if (strncmp(schema[i].sql, "CREATE TABLE", 12) == 0)
-            err = execute(db, schema[i].sql);
-    for (size_t i = 0; i < SCHEMA_COUNT && !err; i++)
-        if (strncmp(schema[i].sql, "CREATE TABLE", 12) != 0)
-            err = execute(db, schema[i].sql);
-    return err ? err : execute(db, "COMMIT");
-}
-
-enum store_err db_create(const char *path, struct db **ret_db)
-{
-    /* The file is made by open(2) for its mode and O_EXCL; SQLite has no descriptor of it yet. */
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return fault_errno(errno, "make", "the store");
-    close(fd);
-    struct db *db = NULL;
-    enum store_err err = db_new(path, SQLITE_OPEN_READWRITE, &db);
-    if (!err)
-        err = write_schema(db);
-    if (err) {
-        db_close(db);
-        unlink(path);
-        return err;
-    }
-    *ret_db = db;
-    return STORE_OK;
-}
-
-enum store_err db_open(const char *path, enum store_access access, struct db **ret_db)
-{
-    struct stat st;
-    struct db *db = NULL;
-
-    if (stat(path, &st) != 0)
-        return fault_errno(errno, "open", "the store");
-    if (!S_ISREG(st.st_mode))
-        return fault(STORE_ERR_FORMAT, "open the store", NULL, "it is not a regular file");
-    /* A reader, too, has to write the shared memory that says how far it has read. */
-    enum store_err err = db_new(path, SQLITE_OPEN_READWRITE, &db);
-    if (err)
-        return err;
-    err = check_format(db);
-    if (!err)
-        err = check_schema(db);
-    if (!err && access == STORE_READ_ONLY)
-        err = execute(db, "PRAGMA query_only=ON");
-    if (err)
-        db_close(db);
-    else
-        *ret_db = db;
     return err;
 }
 
@@ -411,7 +164,7 @@ static const unsigned char *blob(sqlite3_stmt *s, int column, size_t len, bool *
     const unsigned char *bytes = sqlite3_column_blob(s, column);
     size_t found = (size_t)sqlite3_column_bytes(s, column);
     if (sqlite3_column_type(s, column) != SQLITE_BLOB || bytes == NULL ||
-        (len > 0 && found != len) || found > BOX_MAX)
+        (len > 0 && found != len) || found > DB_BOX_MAX)
         *ret_bad = true;
     return bytes;
 }
@@ -454,7 +207,7 @@ static enum store_err walk(struct db *db, sqlite3_stmt *s, enum table table, db_
             break;
     }
     if (!err && code != SQLITE_DONE)
-        err = fail(db, "read the store");
+        err = db_fail(db, "read the store");
     sqlite3_reset(s);
     *ret_rows = rows;
     return err;
@@ -466,7 +219,7 @@ static enum store_err walk_from(struct db *db, enum statement which, enum table 
     sqlite3_stmt *s = statement(db, which);
     if (s == NULL || (sqlite3_bind_parameter_count(s) > 0 &&
                       sqlite3_bind_int64(s, 1, (int64_t)number) != SQLITE_OK))
-        return fail(db, "read the store");
+        return db_fail(db, "read the store");
     return walk(db, s, table, visit, arg, ret_rows);
 }
 
@@ -525,7 +278,7 @@ enum store_err db_get_root(struct db *db, db_visit_root_fn *visit, void *arg)
     struct root_visit v = {statement(db, GET_ROOT), visit, arg};
     size_t rows = 0;
     if (v.s == NULL)
-        return fail(db, "read the store");
+        return db_fail(db, "read the store");
     enum store_err err = walk(db, v.s, TABLE_ROOT, visit_root, &v, &rows);
     if (!err && rows == 0)
         return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "the row is missing");
@@ -546,14 +299,14 @@ static enum store_err put(struct db *db, enum statement which, const unsigned ch
 {
     sqlite3_stmt *s = statement(db, which);
     if (s == NULL)
-        return fail(db, "write the store");
+        return db_fail(db, "write the store");
     /* Parameters that a statement doesn't use are out of range; run() finds any other failure. */
     sqlite3_bind_int64(s, 1, (int64_t)row->id);
     sqlite3_bind_int64(s, 2, (int64_t)row->generation);
     bind_blob(s, 3, row->lookup, ROW_LOOKUP_BYTES);
     bind_blob(s, 4, row->seal, ROW_SEAL_BYTES);
     if (bind_blob(s, 5, row->box, row->box_len) != SQLITE_OK)
-        return fail(db, "write the store");
+        return db_fail(db, "write the store");
     bind_blob(s, 6, uuid, STORE_UUID_BYTES);
     return run(db, s, "write the store");
 }
@@ -577,7 +330,7 @@ enum store_err db_delete(struct db *db, enum table table, uint64_t id)
         [TABLE_SLOT] = DELETE_SLOT, [TABLE_NODE] = DELETE_NODE, [TABLE_VERSION] = DELETE_VERSION};
     sqlite3_stmt *s = statement(db, deletes[table]);
     if (s == NULL || sqlite3_bind_int64(s, 1, (int64_t)id) != SQLITE_OK)
-        return fail(db, "write the store");
+        return db_fail(db, "write the store");
     return run(db, s, "write the store");
 }
 
@@ -585,7 +338,7 @@ enum store_err db_compact(struct db *db)
 {
     if (sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) !=
         SQLITE_OK)
-        return fail(db, "empty the write-ahead log");
+        return db_fail(db, "empty the write-ahead log");
     return STORE_OK;
 }
 

@@ -24,6 +24,9 @@ STORE_CHECKED enum store_err db_open(const char *path, enum store_access access,
 
 void db_close(struct db *db);
 
+/* Remove the files of a store whose making has failed; it must be closed. Keeps store_fault(). */
+void db_unlink(const char *path);
+
 /* The absolute path of the file; lives as long as `db`. */
 const char *db_path(const struct db *db);
 

@@ -11,7 +11,7 @@
 
 #define ARENA_SLACK 65536 /* garbage below this is left alone */
 
-/* ---- Memory ---------------------------------------------------------------- */
+/* ---- Memory -------------------------------------------------------------- */
 
 /* Make room for element `need` (counted from 0) of the array whose pointer is at `array_address`.
  */

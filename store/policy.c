@@ -145,7 +145,7 @@ void policy_fit_mask(struct policy *p)
 void policy_clear_acl(struct policy *p)
 {
     if (p->extended)
-        set_group_bits(p, p->group_perm);
+        set_group_bits(p, p->group_perm & (p->mode >> GROUP_SHIFT & 7u));
     memset(p->entries, 0, sizeof p->entries);
     p->entry_count = 0;
     p->group_perm = 0;

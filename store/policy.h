@@ -67,7 +67,7 @@ void policy_set_mask(struct policy *p, unsigned perm);
 /* Make the mask the union of the owning group's and all named entries (setfacl's default). */
 void policy_fit_mask(struct policy *p);
 
-/* setfacl -b: no ACL any more; the group bits are the owning group's again. */
+/* setfacl -b: no ACL any more; the owning group keeps what the mask has left it, and no more. */
 void policy_clear_acl(struct policy *p);
 
 #endif

@@ -190,8 +190,7 @@ bool record_description_valid(const char *text)
     return len <= STORE_DESCRIPTION_MAX && printable(text, len);
 }
 
-/* ---- Root record ------------------------------------------------------------------------------
- */
+/* ---- Root record --------------------------------------------------------- */
 
 static const enum table counted[] = {TABLE_SLOT, TABLE_NODE, TABLE_VERSION};
 #define COUNTED (sizeof counted / sizeof counted[0])
@@ -234,8 +233,7 @@ enum store_err record_decode_root(const unsigned char *data, size_t len,
     return STORE_OK;
 }
 
-/* ---- Nodes ------------------------------------------------------------------------------------
- */
+/* ---- Nodes --------------------------------------------------------------- */
 
 static unsigned char *put_acl(unsigned char *at, const struct policy *p)
 {
@@ -419,8 +417,7 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
     return STORE_OK;
 }
 
-/* ---- Key slots --------------------------------------------------------------------------------
- */
+/* ---- Key slots ----------------------------------------------------------- */
 
 size_t record_encode_slot(const struct keyslot *slot, unsigned char *out)
 {
@@ -455,8 +452,7 @@ enum store_err record_decode_slot(uint64_t id, const unsigned char *data, size_t
     return STORE_OK;
 }
 
-/* ---- Versions ---------------------------------------------------------------------------------
- */
+/* ---- Versions ------------------------------------------------------------ */
 
 #define VERSION_HEAD (FIELD_HEAD + 8 + FIELD_HEAD + 4 + FIELD_HEAD)
 _Static_assert(VERSION_HEAD <= RECORD_VERSION_OVERHEAD, "the overhead leaves room for the head");

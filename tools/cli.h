@@ -1,0 +1,108 @@
+/*
+ * The command line: what a command is, which options it takes, and what this run was given.
+ *
+ * Options are declared in tables, and parsing, --help and the tests that compare the manual page
+ * are all driven by them. Must not know any single command.
+ */
+#ifndef TOOLS_CLI_H
+#define TOOLS_CLI_H
+
+#include "fail.h"
+#include "store.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define CLI_STORE_DEFAULT "/var/lib/secretfs/store.db"
+
+#define CLI_MANY (-1)
+
+/*
+ * Keys of options without a letter. The common ones come first; a command numbers its own from
+ * CLI_OPTION_FIRST.
+ */
+enum cli_key {
+    CLI_OPTION_STORE = 256,
+    CLI_OPTION_KEY_FILE,
+    CLI_OPTION_PASSPHRASE_FD,
+    CLI_OPTION_JSON,
+    CLI_OPTION_HELP,
+    CLI_OPTION_VERSION,
+    CLI_OPTION_FIRST = 512,
+};
+
+struct cli_option {
+    int key;          /* its letter, or a number from enum cli_key on */
+    const char *name; /* the long name, without dashes; NULL ends a table */
+    const char *arg;  /* what its argument is called; NULL: takes none */
+    const char *help; /* one line */
+};
+
+struct cli;
+
+struct command {
+    const char *name; /* NULL ends the table */
+    enum status (*run)(struct cli *cli);
+    int min_operands;
+    int max_operands; /* or CLI_MANY */
+    bool json;        /* prints data, so it takes --json */
+    const char *synopsis;
+    const struct cli_option *options; /* NULL: only the common ones */
+    const char *description;          /* one line */
+    const char *notes;                /* further lines for --help, or NULL */
+};
+
+/* An option of the command itself that was given. */
+struct cli_given {
+    int key;
+    const char *arg;
+};
+
+/* One run. Everything but `store` is settled by cli_parse(). */
+struct cli {
+    const struct command *commands;
+    const struct command *command; /* NULL: none was named */
+    bool help;
+    bool version;
+    bool json;
+    const char *store_path;
+    const char *key_file;    /* or NULL */
+    int passphrase_fd;       /* or -1 */
+    struct cli_given *given; /* in their order */
+    size_t given_count;
+    char **operands;
+    int operand_count;
+    mode_t umask;        /* the caller's; the process itself runs with 077 */
+    struct store *store; /* unlock_store(); main closes it */
+};
+
+/* The options of every command. Ends with a NULL name. */
+extern const struct cli_option cli_common_options[];
+
+/* Whether `command` (NULL: what stands before a command) takes this one of them. */
+bool cli_applies(const struct cli_option *option, const struct command *command);
+
+/*
+ * Take the command line apart. Wrong use is reported.
+ * in/out: cli  `commands` is set, all else zero; cli_release() afterwards, also on failure
+ */
+enum status cli_parse(struct cli *cli, int argc, char **argv);
+
+void cli_release(struct cli *cli);
+
+const struct command *cli_find(const struct command *commands, const char *name);
+
+/* Whether the command's option `key` was given; its argument, the last one's, or NULL. */
+bool cli_has(const struct cli *cli, int key);
+const char *cli_value(const struct cli *cli, int key);
+
+/*
+ * The argument of `key` as a whole number. Wrong ones are reported.
+ * out: ret_number  untouched where the option was not given, and on failure
+ */
+enum status cli_number(const struct cli *cli, int key, uint32_t min, uint32_t max,
+                       uint32_t *ret_number);
+
+#endif

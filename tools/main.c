@@ -1,0 +1,141 @@
+/*
+ * secretctl, the admin tool: the table of commands, and what every run of any of them begins and
+ * ends with.
+ *
+ * Must not know what a command does. exit statuses: enum status in fail.h.
+ */
+#include "cli.h"
+#include "commands.h"
+#include "generate.h"
+#include "help.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* name, function, operands from … to, prints data, synopsis, options, description, notes */
+static const struct command commands[] = {
+    {"init", init_run, 0, 0, true, "[--key-file F | --passphrase | --passphrase-fd N]",
+     init_options, "Make a new store, and its key file where there is none.", NULL},
+    {"put", put_run, 1, CLI_MANY, true,
+     "PATH [--file F | --generate SPEC] [--owner U] [--group G] [--mode M] [--acl SPEC] "
+     "[--description T] [--if-version N] [--force] [-p]",
+     put_options, "Store a new secret, or a new version of one, from standard input.",
+     generate_notes},
+    {"get", get_run, 1, 1, false, "PATH [--version N | --label L]", get_options,
+     "Write a value to standard output, byte for byte.", NULL},
+    {"ls", ls_run, 0, 1, true, "[-l] [-R] [--deleted] [PATH]", ls_options,
+     "List a directory, or a secret.", NULL},
+    {"show", show_run, 1, 1, true, "PATH", NULL,
+     "Tell all about a secret or directory but its value.", NULL},
+    {"versions", versions_run, 1, 1, true, "PATH", NULL,
+     "List the versions of a secret, the newest first.", NULL},
+    {"rollback", rollback_run, 1, 1, true, "PATH [--to N]", rollback_options,
+     "Make an older version of a secret current again.", NULL},
+    {"mkdir", mkdir_run, 1, CLI_MANY, false,
+     "[-p] [--owner U] [--group G] [--mode M] [--acl SPEC] PATH...", mkdir_options,
+     "Make directories.", NULL},
+    {"mv", mv_run, 2, 2, false, "PATH NEWPATH", NULL,
+     "Rename a secret or directory, or move it into a directory.", NULL},
+    {"rm", rm_run, 1, CLI_MANY, false, "PATH...", NULL,
+     "Remove secrets and empty directories; 'restore' brings them back.", NULL},
+    {"restore", restore_run, 1, CLI_MANY, false, "PATH...", NULL,
+     "Bring back what was last removed from a path.", NULL},
+    {"purge", purge_run, 0, CLI_MANY, false, "[PATH...]", NULL,
+     "Destroy for good what was removed from a path.",
+     "Without a PATH, what earlier purges had to leave in the write-ahead log is destroyed.\n"},
+    {"chown", chown_run, 2, CLI_MANY, false, "OWNER[:GROUP] PATH...", NULL,
+     "Change the owner and group, as chown(1) does.", NULL},
+    {"chmod", chmod_run, 2, CLI_MANY, false, "MODE PATH...", NULL,
+     "Change the mode, octal or symbolic, as chmod(1) does.",
+     "A MODE that begins with '-' goes behind '--'.\n"},
+    {"setfacl", setfacl_run, 1, CLI_MANY, false, "(-m SPEC | -x SPEC | -b)... PATH...",
+     setfacl_options, "Change the ACL, as setfacl(1) does.",
+     "SPEC is a list such as u:alice:r,g:web:r,m::r,o::-; with -x, without the permissions.\n"},
+    {"getfacl", getfacl_run, 1, CLI_MANY, true, "PATH...", NULL,
+     "Print the ACL, as getfacl(1) does.", NULL},
+    {"check", check_run, 0, 0, true, "", NULL,
+     "Verify every record of the store, and decrypt every value.", NULL},
+    {"status", status_run, 0, 0, true, "", NULL,
+     "Tell about the store: its state, size, keys and mounts.", NULL},
+    {"help", help_run, 0, 1, false, "[COMMAND]", NULL, "Print help.", NULL},
+    {NULL, NULL, 0, 0, false, NULL, NULL, NULL, NULL},
+};
+
+/*
+ * A file opened later must not become somebody's standard output. What is put in a closed one's
+ * place fails when used the usual way, so that it is noticed.
+ */
+static bool open_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    }
+    return true;
+}
+
+/* Nobody reads this process's memory: no core, no debugger, no /proc/PID/mem for the same user. */
+static void hide_memory(void)
+{
+    const struct rlimit none = {0, 0};
+
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    setrlimit(RLIMIT_CORE, &none);
+}
+
+static enum status run(struct cli *cli)
+{
+    const struct task task = {"start", "secretctl"};
+    enum store_err err;
+
+    if (cli->version) {
+        puts("secretctl " SECRETFS_VERSION);
+        return STATUS_DONE;
+    }
+    if (cli->help) {
+        if (cli->command)
+            help_command(cli->command);
+        else
+            help_all(cli->commands);
+        return STATUS_DONE;
+    }
+    err = secmem_init();
+    if (err != STORE_OK)
+        return fail_store(&task, err);
+    return cli->command->run(cli);
+}
+
+static enum status flush_output(enum status status)
+{
+    const struct task task = {"write to", "standard output"};
+
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (status != STATUS_DONE)
+        return status;
+    return fail(&task, STATUS_FAILED, NULL, "%s", strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = {.commands = commands};
+    enum status status;
+
+    if (argc < 1 || !open_standard_descriptors())
+        return STATUS_FAILED;
+    hide_memory();
+    cli.umask = umask(077);
+    status = cli_parse(&cli, argc, argv);
+    if (status == STATUS_DONE)
+        status = run(&cli);
+    store_close(cli.store);
+    cli_release(&cli);
+    return (int)flush_output(status);
+}

@@ -1,0 +1,46 @@
+/*
+ * secretctl rollback: an older version of a secret becomes current again. No new version is made.
+ */
+#include "auto.h"
+#include "change.h"
+#include "commands.h"
+#include "output.h"
+#include "text.h"
+
+enum { OPTION_TO = CLI_OPTION_FIRST };
+
+const struct cli_option rollback_options[] = {
+    {OPTION_TO, "to", "N", "the version with this number (default: the previous one)"},
+    {0, NULL, NULL, NULL},
+};
+
+static enum store_err roll_back(struct store *store, const char *path, void *number)
+{
+    return store_set_current(store, path, *(const uint32_t *)number);
+}
+
+static enum status print_result(const struct cli *cli, const struct task *task)
+{
+    AUTO_FREE char *path = text_path(task->object);
+    struct store_attr attr;
+    enum store_err err = store_resolve(cli->store, task->object, &attr);
+
+    if (err != STORE_OK)
+        return fail_store(task, err);
+    return output_json(task, json_pack("{s:s, s:I}", "path", path ? path : "", "version",
+                                       (json_int_t)attr.number));
+}
+
+enum status rollback_run(struct cli *cli)
+{
+    const struct task task = {"roll back", cli->operands[0]};
+    uint32_t number = 0;
+    const struct change change = {task.action, roll_back, &number, NULL};
+    enum status status = cli_number(cli, OPTION_TO, 1, UINT32_MAX, &number);
+
+    if (status == STATUS_DONE)
+        status = change_paths(cli, &change, cli->operands, 1);
+    if (status == STATUS_DONE && cli->json)
+        status = print_result(cli, &task);
+    return status;
+}

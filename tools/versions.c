@@ -1,0 +1,66 @@
+/*
+ * secretctl versions: the kept versions of a secret, the newest first.
+ */
+#include "commands.h"
+#include "output.h"
+#include "unlock.h"
+#include "versionpick.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void print_versions(const struct store_details *details)
+{
+    for (uint32_t i = details->version_count; i > 0; i--) {
+        const struct store_version *version = &details->versions[i - 1];
+        const char *label = version_label(details, version->id);
+        char date[OUTPUT_TIME];
+        char number[16];
+        output_local_time(version->created_ns, date);
+        snprintf(number, sizeof(number), "v%" PRIu32, version->number);
+        printf("%-6s %7" PRIu32 " %s%s%s\n", number, version->size_bytes, date, label ? " " : "",
+               label ? label : "");
+    }
+}
+
+static json_t *versions_json(const struct store_details *details)
+{
+    json_t *array = json_array();
+
+    for (uint32_t i = details->version_count; i > 0; i--) {
+        const struct store_version *version = &details->versions[i - 1];
+        json_t *object = json_pack("{s:I, s:I, s:o, s:s?}", "version", (json_int_t)version->number,
+                                   "size", (json_int_t)version->size_bytes, "created",
+                                   output_json_time(version->created_ns), "label",
+                                   version_label(details, version->id));
+        if (json_array_append_new(array, object) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+enum status versions_run(struct cli *cli)
+{
+    const struct task task = {"list the versions of", cli->operands[0]};
+    struct store_details details;
+    struct store_attr attr;
+    enum status status = unlock_store(cli, STORE_READ_ONLY);
+    enum store_err err;
+
+    if (status != STATUS_DONE)
+        return status;
+    err = store_resolve(cli->store, task.object, &attr);
+    if (err != STORE_OK)
+        return fail_store(&task, err);
+    if (attr.kind == STORE_DIRECTORY)
+        return fail_code(&task, STORE_ERR_IS_DIRECTORY);
+    err = store_details(cli->store, attr.node, &details);
+    if (err != STORE_OK)
+        return fail_store(&task, err);
+    if (cli->json)
+        return output_json(&task, versions_json(&details));
+    print_versions(&details);
+    return STATUS_DONE;
+}
