@@ -23,7 +23,7 @@ static const char *const sql[STATEMENT_COUNT] = {
     [FROM_NODE] = "SELECT id, generation, lookup, seal, NULL FROM node WHERE id >= ?1 ORDER BY id",
     [GET_NODE] = "SELECT id, generation, lookup, seal, box FROM node WHERE id = ?1",
     [GET_VERSION] = "SELECT id, generation, NULL, seal, box FROM version WHERE id = ?1",
-    [GET_ROOT] = "SELECT id, NULL, NULL, seal, box, uuid FROM root WHERE id = 1",
+    [GET_ROOT] = "SELECT id, NULL, NULL, seal, box, uuid FROM root ORDER BY id",
     [PUT_SLOT] = "REPLACE INTO slot(id, generation, box) VALUES(?1, ?2, ?5)",
     [PUT_NODE] = "REPLACE INTO node(id, generation, lookup, seal, box) VALUES(?1, ?2, ?3, ?4, ?5)",
     [PUT_VERSION] = "INSERT INTO version(id, generation, seal, box) VALUES(?1, ?2, ?4, ?5)",
@@ -159,8 +159,11 @@ void db_end(struct db *db)
  */
 static const unsigned char *blob(sqlite3_stmt *s, int column, size_t len, bool *ret_bad)
 {
-    if (sqlite3_column_type(s, column) == SQLITE_NULL)
+    if (sqlite3_column_type(s, column) == SQLITE_NULL) {
+        /* Only the NULLs of our own SQL belong to no column. */
+        *ret_bad |= sqlite3_column_decltype(s, column) != NULL;
         return NULL;
+    }
     const unsigned char *bytes = sqlite3_column_blob(s, column);
     size_t found = (size_t)sqlite3_column_bytes(s, column);
     if (sqlite3_column_type(s, column) != SQLITE_BLOB || bytes == NULL ||
@@ -280,8 +283,8 @@ enum store_err db_get_root(struct db *db, db_visit_root_fn *visit, void *arg)
     if (v.s == NULL)
         return db_fail(db, "read the store");
     enum store_err err = walk(db, v.s, TABLE_ROOT, visit_root, &v, &rows);
-    if (!err && rows == 0)
-        return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "the row is missing");
+    if (!err && rows != 1)
+        return fault(STORE_ERR_INTEGRITY, "read", "root", "there must be exactly one row");
     return err;
 }
 

@@ -106,6 +106,22 @@ static enum store_err check_format(struct db *db)
                  "this program knows version " TEXT(STORE_FORMAT) " only");
 }
 
+/* A copy made by SQLite's own tools may have another journal mode; following commits needs the log.
+ */
+static enum store_err insist_on_wal(struct db *db)
+{
+    sqlite3_stmt *s = NULL;
+    enum store_err err = STORE_OK;
+
+    if (sqlite3_prepare_v2(db->handle, "PRAGMA journal_mode=WAL", -1, &s, NULL) != SQLITE_OK ||
+        sqlite3_step(s) != SQLITE_ROW)
+        err = db_fail(db, "open the store");
+    else if (strcmp((const char *)sqlite3_column_text(s, 0), "wal") != 0)
+        err = fault(STORE_ERR_FORMAT, "open the store", NULL, "it can't be used with a WAL");
+    sqlite3_finalize(s);
+    return err;
+}
+
 static enum store_err check_schema(struct db *db)
 {
     sqlite3_stmt *s = NULL;
@@ -224,6 +240,8 @@ enum store_err db_open(const char *path, enum store_access access, struct db **r
     err = check_format(db);
     if (!err)
         err = check_schema(db);
+    if (!err)
+        err = insist_on_wal(db);
     if (!err && access == STORE_READ_ONLY)
         err = execute(db, "PRAGMA query_only=ON");
     if (err)

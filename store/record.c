@@ -322,7 +322,8 @@ static bool versions_valid(const struct store_details *d)
 
     for (uint32_t i = 0; i < d->version_count; i++) {
         const struct store_version *v = &d->versions[i];
-        if (v->number == 0 || v->number >= d->next_number || v->size_bytes > STORE_VALUE_MAX)
+        if (v->id <= STORE_ROOT_ID || v->number == 0 || v->number >= d->next_number ||
+            v->size_bytes > STORE_VALUE_MAX)
             return false;
         if (i > 0 && (v->number <= v[-1].number || v->id <= v[-1].id))
             return false;

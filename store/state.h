@@ -38,6 +38,7 @@ struct store {
     enum store_err stale;  /* not 0: the index is not what the file says, and why */
     bool writing;          /* between store_begin() and store_commit() */
     bool changed;          /* the transaction has written a row */
+    bool failed;           /* … or has failed to, so that it can't be committed */
     struct root_record to; /* the root record that the transaction is going to write */
     int64_t now_ns;        /* the transaction's time */
     struct secbuf scratch; /* for the value at hand; locked memory is dear to allocate */

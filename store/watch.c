@@ -21,6 +21,10 @@ enum store_err store_watch(struct store *store, int *ret_fd)
     const char *path = db_path(store->db);
     size_t len = (size_t)(strrchr(path, '/') - path);
 
+    if (store->watch_fd >= 0) {
+        *ret_fd = store->watch_fd;
+        return STORE_OK;
+    }
     /* The folder, not the file: a write-ahead log that is made anew is seen too. */
     memcpy(folder, path, len);
     memcpy(folder + len, "/", 2);

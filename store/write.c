@@ -21,14 +21,21 @@ static enum store_err write_root(struct store *store)
     return db_put_root(store->db, store->uuid, &row);
 }
 
+/* A write that fails leaves a change half made, so the transaction can't be committed any more. */
+static enum store_err settle(struct store *store, enum store_err err)
+{
+    store->changed = true;
+    store->failed |= err != STORE_OK;
+    return err;
+}
+
 enum store_err write_slot(struct store *store, uint64_t id, const struct keyslot *slot)
 {
     unsigned char box[RECORD_SLOT_MAX];
     struct row row = {.id = id, .generation = store->to.generation, .box = box};
 
     row.box_len = record_encode_slot(slot, box);
-    store->changed = true;
-    return db_put(store->db, TABLE_SLOT, &row);
+    return settle(store, db_put(store->db, TABLE_SLOT, &row));
 }
 
 static enum store_err put_node(struct store *store, const struct node_record *record)
@@ -46,7 +53,6 @@ static enum store_err put_node(struct store *store, const struct node_record *re
     row.box_len = seal_close(&store->keys, TABLE_NODE, row.id, box, len, seal);
     seal_lookup_hash(&store->keys, record->parent, record->name, record->name_len,
                      record->deleted_ns ? record->id : 0, lookup);
-    store->changed = true;
     enum store_err err = db_put(store->db, TABLE_NODE, &row);
     if (err)
         return err;
@@ -57,11 +63,11 @@ static enum store_err put_node(struct store *store, const struct node_record *re
 enum store_err write_node(struct store *store, const struct node_record *record)
 {
     enum store_err err = put_node(store, record);
-    return err ? err : index_link(store->index);
+    return settle(store, err ? err : index_link(store->index));
 }
 
-enum store_err write_version(struct store *store, const struct node_record *record,
-                             const struct secbuf *value)
+static enum store_err put_version(struct store *store, const struct node_record *record,
+                                  const struct secbuf *value)
 {
     const struct store_version *version =
         &record->details.versions[record->details.version_count - 1];
@@ -76,7 +82,6 @@ enum store_err write_version(struct store *store, const struct node_record *reco
     record_encode_version(record->id, version->number, value, box->data);
     row.box_len = seal_close(&store->keys, TABLE_VERSION, row.id, box->data, len, seal);
     row.box = box->data;
-    store->changed = true;
     err = db_put(store->db, TABLE_VERSION, &row);
     if (!err)
         err = put_node(store, record);
@@ -87,10 +92,15 @@ enum store_err write_version(struct store *store, const struct node_record *reco
     return err ? err : index_link(store->index);
 }
 
+enum store_err write_version(struct store *store, const struct node_record *record,
+                             const struct secbuf *value)
+{
+    return settle(store, put_version(store, record, value));
+}
+
 enum store_err write_deletion(struct store *store, enum table table, uint64_t id)
 {
-    store->changed = true;
-    return db_delete(store->db, table, id);
+    return settle(store, db_delete(store->db, table, id));
 }
 
 /* ---- Transactions -------------------------------------------------------- */
@@ -103,12 +113,14 @@ void write_start(struct store *store, const struct root_record *from)
     store->now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     store->to = *from;
     store->to.generation++;
-    store->changed = false;
+    store->changed = store->failed = false;
     store->writing = true;
 }
 
 enum store_err store_begin(struct store *store)
 {
+    if (store->writing)
+        return fault(STORE_ERR_INVALID, "begin", "the store", "in a transaction");
     enum store_err err = db_begin_write(store->db);
     if (err)
         return err;
@@ -134,9 +146,14 @@ void store_rollback(struct store *store)
 enum store_err store_commit(struct store *store)
 {
     enum store_err err = STORE_OK;
-    if (!store->changed) {
+    if (!store->writing)
+        return fault(STORE_ERR_INVALID, "commit", "the store", "outside a transaction");
+    if (!store->changed || store->failed) {
+        bool failed = store->failed;
         store_rollback(store);
-        return STORE_OK;
+        return failed ? fault(STORE_ERR_INVALID, "commit", "the store",
+                              "an operation of the transaction has failed")
+                      : STORE_OK;
     }
     feed_total(store->index, &store->slots, &store->to.hash, store->to.rows);
     err = write_root(store);
