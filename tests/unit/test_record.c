@@ -1,0 +1,588 @@
+/*
+ * Records: the bytes of the known-answer vectors, round trips, and what hostile bytes may do: a
+ * record that was cut, or has one byte changed, is refused or is the one encoding of what it says.
+ */
+#include "helpers.h"
+#include "record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct root_record a_root(void)
+{
+    return (struct root_record){
+        .generation = 7,
+        .next_id = 21,
+        .rows = {[TABLE_SLOT] = 1, [TABLE_NODE] = 2, [TABLE_VERSION] = 3},
+        .hash = {{0x0123456789abcdef, 0xfedcba9876543210}},
+    };
+}
+
+static struct node_record a_directory(uint64_t id)
+{
+    struct node_record n = {.id = id,
+                            .kind = STORE_DIRECTORY,
+                            .parent = 16,
+                            .name = "db",
+                            .name_len = 2,
+                            .created_ns = 1,
+                            .changed_ns = 2,
+                            .linked_ns = 3,
+                            .mtime_ns = 4,
+                            .deleted_ns = 9,
+                            .policy = policy_make(1000, 1001, 0750)};
+    return n;
+}
+
+static struct node_record a_secret(void)
+{
+    struct node_record n = {.id = 17,
+                            .kind = STORE_SECRET,
+                            .parent = 16,
+                            .created_ns = 100,
+                            .changed_ns = 300,
+                            .linked_ns = 301,
+                            .policy = policy_make(70, 71, 0650),
+                            .details = {.current = 20,
+                                        .previous = 18,
+                                        .next_number = 4,
+                                        .version_count = 2,
+                                        .versions = {{18, 1, 5, 100}, {20, 3, 1048576, 300}}}};
+    strcpy(n.name, "paßwort");
+    n.name_len = strlen(n.name);
+    strcpy(n.details.description, "the database's password");
+    assert_ok(policy_set_entry(&n.policy, POLICY_USER, 1000, 4));
+    assert_ok(policy_set_entry(&n.policy, POLICY_GROUP, 33, 7));
+    assert_ok(policy_set_mode(&n.policy, 0640));
+    return n;
+}
+
+/* The largest node that there can be. */
+static struct node_record a_full_secret(void)
+{
+    struct node_record n = a_secret();
+    memset(n.name, 'n', STORE_NAME_MAX);
+    n.name_len = STORE_NAME_MAX;
+    n.deleted_ns = 5;
+    memset(n.details.description, 'd', STORE_DESCRIPTION_MAX);
+    for (uint32_t i = 2; i < POLICY_ACL_MAX; i++)
+        assert_ok(policy_set_entry(&n.policy, POLICY_GROUP, 100 + i, 4));
+    for (uint32_t i = 0; i < STORE_VERSIONS_KEPT; i++)
+        n.details.versions[i] = (struct store_version){100 + i, 1 + i, i, i};
+    n.details.version_count = STORE_VERSIONS_KEPT;
+    n.details.current = 100;
+    n.details.previous = 101;
+    n.details.next_number = STORE_VERSIONS_KEPT + 1;
+    return n;
+}
+
+static void assert_vector(const char *name, const unsigned char *bytes, size_t len)
+{
+    size_t expected_len;
+    const unsigned char *expected = vector(name, &expected_len);
+    assert_int_equal(len, expected_len);
+    assert_memory_equal(bytes, expected, len);
+}
+
+/* ---- Known answers and round trips ------------------------------------------------------------
+ */
+
+static void test_root(void **state)
+{
+    (void)state;
+    struct root_record root = a_root();
+    struct root_record back;
+    unsigned char bytes[RECORD_ROOT_MAX];
+    size_t len = record_encode_root(&root, bytes);
+
+    assert_vector("record_root", bytes, len);
+    assert_ok(record_decode_root(bytes, len, &back));
+    assert_memory_equal(&back, &root, sizeof root);
+    root.next_id = STORE_ROOT_ID;
+    len = record_encode_root(&root, bytes);
+    assert_error(record_decode_root(bytes, len, &back), STORE_ERR_INTEGRITY);
+    root.next_id = (uint64_t)INT64_MAX + 1;
+    len = record_encode_root(&root, bytes);
+    assert_error(record_decode_root(bytes, len, &back), STORE_ERR_INTEGRITY);
+}
+
+static void assert_same_node(const struct node_record *a, const struct node_record *b)
+{
+    assert_int_equal(a->id, b->id);
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->parent, b->parent);
+    assert_int_equal(a->name_len, b->name_len);
+    assert_memory_equal(a->name, b->name, sizeof a->name);
+    assert_int_equal(a->changed_ns, b->changed_ns);
+    assert_int_equal(a->deleted_ns, b->deleted_ns);
+    assert_int_equal(a->linked_ns, b->linked_ns);
+    assert_int_equal(a->mtime_ns, b->mtime_ns);
+    assert_true(policy_equal(&a->policy, &b->policy));
+    assert_int_equal(b->details.created_ns, a->created_ns);
+    assert_string_equal(a->details.description, b->details.description);
+    assert_int_equal(a->details.current, b->details.current);
+    assert_int_equal(a->details.previous, b->details.previous);
+    assert_int_equal(a->details.next_number, b->details.next_number);
+    assert_int_equal(a->details.version_count, b->details.version_count);
+    assert_memory_equal(a->details.versions, b->details.versions, sizeof a->details.versions);
+}
+
+static void round_trip(const struct node_record *node, const char *name)
+{
+    struct node_record back;
+    unsigned char bytes[RECORD_NODE_MAX];
+    size_t len = record_encode_node(node, bytes);
+
+    assert_in_range(seal_padded_len(len), 1, RECORD_NODE_MAX);
+    if (name)
+        assert_vector(name, bytes, len);
+    assert_ok(record_decode_node(node->id, bytes, len, &back));
+    assert_same_node(node, &back);
+}
+
+static void test_node(void **state)
+{
+    (void)state;
+    struct node_record root = {.id = STORE_ROOT_ID,
+                               .kind = STORE_DIRECTORY,
+                               .created_ns = 1,
+                               .changed_ns = 2,
+                               .linked_ns = 3,
+                               .mtime_ns = 4,
+                               .policy = policy_make(0, 0, 0755)};
+    struct node_record directory = a_directory(17);
+    struct node_record secret = a_secret();
+    struct node_record full = a_full_secret();
+
+    round_trip(&root, "record_root_directory");
+    round_trip(&directory, "record_directory");
+    round_trip(&secret, "record_secret");
+    round_trip(&full, NULL);
+    secret.details.description[0] = '\0';
+    memset(secret.details.description, 0, sizeof secret.details.description);
+    secret.details.previous = 0;
+    policy_clear_acl(&secret.policy);
+    round_trip(&secret, NULL);
+}
+
+static void test_slot(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"slot_key_file", "slot_passphrase"};
+    for (size_t i = 0; i < 2; i++) {
+        struct keyslot slot;
+        unsigned char back[RECORD_SLOT_MAX];
+        size_t len;
+        const unsigned char *bytes = vector(names[i], &len);
+        assert_ok(record_decode_slot(1, bytes, len, &slot));
+        assert_int_equal(slot.kind, i == 0 ? STORE_SLOT_KEYFILE : STORE_SLOT_PASSPHRASE);
+        assert_int_equal(record_encode_slot(&slot, back), len);
+        assert_memory_equal(back, bytes, len);
+    }
+}
+
+static struct secbuf version_bytes(uint64_t node, uint32_t number, size_t len)
+{
+    SECBUF_AUTO struct secbuf value = secret_filled(len, 9);
+    struct secbuf buf = SECBUF_INIT;
+    assert_ok(secbuf_alloc(&buf, record_version_len(len)));
+    record_encode_version(node, number, &value, buf.data);
+    buf.len = record_version_len(len);
+    return buf;
+}
+
+static void test_version(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {0, 1, 255, 4096, STORE_VALUE_MAX};
+    size_t len;
+    const unsigned char *bytes = vector("record_version", &len);
+    SECBUF_AUTO struct secbuf buf = secret_of(bytes, len);
+
+    assert_ok(record_decode_version(20, 17, 3, &buf));
+    assert_int_equal(buf.len, 7);
+    assert_memory_equal(buf.data, "hunter2", 7);
+    for (size_t i = buf.len; i < buf.capacity; i++)
+        assert_int_equal(buf.data[i], 0);
+
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        SECBUF_AUTO struct secbuf expected = secret_filled(lengths[i], 9);
+        SECBUF_AUTO struct secbuf record = version_bytes(1234, 5, lengths[i]);
+        assert_in_range(record.len, lengths[i], lengths[i] + RECORD_VERSION_OVERHEAD);
+        assert_ok(record_decode_version(1, 1234, 5, &record));
+        assert_int_equal(record.len, lengths[i]);
+        if (lengths[i] > 0)
+            assert_memory_equal(record.data, expected.data, lengths[i]);
+    }
+}
+
+static void test_version_of_another(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t node;
+        uint32_t number;
+        size_t len;
+    } cases[] = {{16, 3, 7}, {17, 2, 7}, {17, 3, STORE_VALUE_MAX + 1}};
+    for (size_t i = 0; i < 3; i++) {
+        SECBUF_AUTO struct secbuf buf = version_bytes(cases[i].node, cases[i].number, cases[i].len);
+        assert_error(record_decode_version(1, 17, 3, &buf), STORE_ERR_INTEGRITY);
+        assert_int_equal(buf.len, 0);
+        for (size_t at = 0; at < buf.capacity; at++)
+            if (buf.data[at] != 0)
+                fail_msg("the refused value was not wiped");
+    }
+}
+
+/* ---- Hostile bytes -----------------------------------------------------------------------------
+ */
+
+/* Decode and encode again; the length, 0 where it was refused, with INTEGRITY. */
+typedef size_t again_fn(const unsigned char *bytes, size_t len, unsigned char *out);
+
+static size_t root_again(const unsigned char *bytes, size_t len, unsigned char *out)
+{
+    struct root_record root;
+    enum store_err err = record_decode_root(bytes, len, &root);
+    if (err)
+        assert_error(err, STORE_ERR_INTEGRITY);
+    return err ? 0 : record_encode_root(&root, out);
+}
+
+static uint64_t node_id;
+
+static size_t node_again(const unsigned char *bytes, size_t len, unsigned char *out)
+{
+    static struct node_record node;
+    enum store_err err = record_decode_node(node_id, bytes, len, &node);
+    if (err)
+        assert_error(err, STORE_ERR_INTEGRITY);
+    return err ? 0 : record_encode_node(&node, out);
+}
+
+static size_t slot_again(const unsigned char *bytes, size_t len, unsigned char *out)
+{
+    struct keyslot slot;
+    enum store_err err = record_decode_slot(1, bytes, len, &slot);
+    if (err)
+        assert_error(err, STORE_ERR_INTEGRITY);
+    return err ? 0 : record_encode_slot(&slot, out);
+}
+
+static size_t try_bytes(again_fn *again, const unsigned char *bytes, size_t len)
+{
+    unsigned char out[RECORD_NODE_MAX];
+    size_t back = again(bytes, len, out);
+    if (back != 0 && (back != len || memcmp(out, bytes, len) != 0))
+        fail_msg("a record of %zu bytes has a second encoding", len);
+    return back;
+}
+
+/* Every length shorter and one longer, every value of every byte; at an exact allocation. */
+static void mutate(again_fn *again, const unsigned char *bytes, size_t len)
+{
+    size_t accepted = 0;
+
+    assert_int_equal(try_bytes(again, bytes, len), len);
+    for (size_t cut = 0; cut < len; cut++) {
+        unsigned char *copy = malloc(cut ? cut : 1);
+        assert_non_null(copy);
+        memcpy(copy, bytes, cut);
+        assert_int_equal(try_bytes(again, copy, cut), 0);
+        free(copy);
+    }
+    unsigned char *copy = malloc(len + 1);
+    assert_non_null(copy);
+    memcpy(copy, bytes, len);
+    for (unsigned v = 0; v < 256; v++) {
+        copy[len] = (unsigned char)v;
+        assert_int_equal(try_bytes(again, copy, len + 1), 0);
+    }
+    free(copy);
+    copy = malloc(len);
+    assert_non_null(copy);
+    memcpy(copy, bytes, len);
+    for (size_t at = 0; at < len; at++) {
+        for (unsigned v = 1; v < 256; v++) {
+            copy[at] = (unsigned char)(bytes[at] ^ v);
+            accepted += try_bytes(again, copy, len) != 0;
+        }
+        copy[at] = bytes[at];
+    }
+    free(copy);
+    assert_true(accepted > 0); /* a number may be another number */
+}
+
+static void test_mutations(void **state)
+{
+    (void)state;
+    static const char *const nodes[] = {"record_root_directory", "record_directory",
+                                        "record_secret"};
+    size_t len;
+    const unsigned char *bytes = vector("record_root", &len);
+    mutate(root_again, bytes, len);
+    bytes = vector("slot_passphrase", &len);
+    mutate(slot_again, bytes, len);
+    for (size_t i = 0; i < 3; i++) {
+        node_id = i == 0 ? STORE_ROOT_ID : 17;
+        bytes = vector(nodes[i], &len);
+        mutate(node_again, bytes, len);
+    }
+}
+
+static void test_version_mutations(void **state)
+{
+    (void)state;
+    size_t len;
+    const unsigned char *bytes = vector("record_version", &len);
+    SECBUF_AUTO struct secbuf buf = secret_of(bytes, len);
+
+    for (size_t cut = 0; cut < len; cut++) {
+        memcpy(buf.data, bytes, len);
+        buf.len = cut;
+        assert_error(record_decode_version(20, 17, 3, &buf), STORE_ERR_INTEGRITY);
+    }
+    for (size_t at = 0; at < len - 7; at++)
+        for (unsigned v = 1; v < 256; v++) {
+            memcpy(buf.data, bytes, len);
+            buf.data[at] ^= (unsigned char)v;
+            buf.len = len;
+            assert_error(record_decode_version(20, 17, 3, &buf), STORE_ERR_INTEGRITY);
+        }
+}
+
+/* A field of `field_len` bytes put in front of, or instead of, the one at `at`. */
+static size_t splice(const unsigned char *bytes, size_t len, size_t at, size_t replaced,
+                     const unsigned char *field, size_t field_len, unsigned char *out)
+{
+    memcpy(out, bytes, at);
+    memcpy(out + at, field, field_len);
+    memcpy(out + at + field_len, bytes + at + replaced, len - at - replaced);
+    return len - replaced + field_len;
+}
+
+static void test_fields(void **state)
+{
+    (void)state;
+    unsigned char out[RECORD_NODE_MAX];
+    size_t len;
+    const unsigned char *bytes = vector("record_secret", &len);
+    node_id = 17;
+
+    for (size_t at = 0; at <= len;) {
+        size_t field_len = at < len ? 5 + (size_t)bytes[at + 1] : 0;
+        for (unsigned tag = 0; tag < 256; tag++) {
+            /* No field may be added anywhere, known or unknown, but a time of deletion in its
+             * place. */
+            unsigned char added[13] = {(unsigned char)tag, 8};
+            size_t n = splice(bytes, len, at, 0, added, 5 + 8, out);
+            assert_int_equal(try_bytes(node_again, out, n), 0);
+            added[5] = 1;
+            n = splice(bytes, len, at, 0, added, 5 + 8, out);
+            if (try_bytes(node_again, out, n) != 0)
+                assert_true(tag == 12 && at < len && bytes[at] == 14);
+            added[1] = 0;
+            n = splice(bytes, len, at, 0, added, 5, out);
+            assert_int_equal(try_bytes(node_again, out, n), 0);
+        }
+        if (at == len)
+            break;
+        if (at + field_len < len) { /* twice, and in another order */
+            size_t next_len = 5 + (size_t)bytes[at + field_len + 1];
+            size_t n = splice(bytes, len, at, 0, bytes + at, field_len, out);
+            assert_int_equal(try_bytes(node_again, out, n), 0);
+            memcpy(out, bytes, len);
+            memcpy(out + at, bytes + at + field_len, next_len);
+            memcpy(out + at + next_len, bytes + at, field_len);
+            assert_int_equal(try_bytes(node_again, out, len), 0);
+        }
+        at += field_len;
+    }
+}
+
+/* ---- Limits and rules ---------------------------------------------------------------------------
+ */
+
+static void refused(const struct node_record *node)
+{
+    unsigned char bytes[RECORD_NODE_MAX];
+    struct node_record back;
+    size_t len = record_encode_node(node, bytes);
+    assert_error(record_decode_node(node->id, bytes, len, &back), STORE_ERR_INTEGRITY);
+}
+
+#define refused_with(from, change)      \
+    do {                                \
+        struct node_record node = from; \
+        change;                         \
+        refused(&node);                 \
+    } while (0)
+
+static void test_places(void **state)
+{
+    (void)state;
+    refused_with(a_directory(17), node.kind = (enum store_kind)3);
+    refused_with(a_directory(17), node.kind = (enum store_kind)0);
+    refused_with(a_directory(17), node.parent = 15);
+    refused_with(a_directory(17), node.parent = 0);
+    refused_with(a_directory(17), node.parent = 17); /* itself */
+    refused_with(a_directory(17), node.id = 15);
+    refused_with(a_directory(17), node.name_len = 0);
+    refused_with(a_directory(17), node.name[0] = '/');
+    refused_with(a_directory(17), node.name[0] = '@');
+    refused_with(a_directory(17), node.name[0] = '\n');
+    refused_with(a_directory(STORE_ROOT_ID), node.deleted_ns = 0);
+    refused_with(a_directory(STORE_ROOT_ID), node.deleted_ns = 0; node.name_len = 0);
+    refused_with(a_directory(STORE_ROOT_ID), node.parent = 0; node.name_len = 0); /* deleted */
+    refused_with(a_directory(17), node.policy.mode = 01777);
+    refused_with(a_directory(17), node.policy.uid = UINT32_MAX);
+    refused_with(a_secret(), node.policy.entries[0].perm = 8);
+    refused_with(a_secret(), node.policy.entries[1].tag = POLICY_USER);
+    refused_with(a_secret(), strcpy(node.details.description, "a\tb"));
+    refused_with(a_secret(), strcpy(node.details.description, "\xff"));
+}
+
+static void test_version_lists(void **state)
+{
+    (void)state;
+    refused_with(a_secret(), node.details.version_count = 0);
+    refused_with(a_secret(), node.details.current = 19);
+    refused_with(a_secret(), node.details.current = 0);
+    refused_with(a_secret(), node.details.previous = 19);
+    refused_with(a_secret(), node.details.previous = 20);
+    refused_with(a_secret(), node.details.next_number = 3);
+    refused_with(a_secret(), node.details.versions[0].number = 0);
+    refused_with(a_secret(), node.details.versions[0].number = 3);
+    refused_with(a_secret(), node.details.versions[0].id = 20);
+    refused_with(a_secret(), node.details.versions[1].size_bytes = STORE_VALUE_MAX + 1);
+    refused_with(a_secret(), node.details.versions[1].id = 17; node.details.current = 17);
+}
+
+static void test_one_too_many(void **state)
+{
+    (void)state;
+    struct node_record node = a_full_secret();
+    unsigned char bytes[RECORD_NODE_MAX + 24];
+    struct node_record back;
+    size_t len = record_encode_node(&node, bytes);
+    size_t list = len - (size_t)24 * STORE_VERSIONS_KEPT;
+
+    /* One more version than are kept, larger than the last. */
+    memcpy(bytes + len, bytes + len - 24, 24);
+    bytes[len]++;
+    bytes[len + 8]++;
+    bytes[list - 4] = (unsigned char)(24 * (STORE_VERSIONS_KEPT + 1) & 0xff);
+    bytes[list - 3] = (unsigned char)(24 * (STORE_VERSIONS_KEPT + 1) >> 8);
+    assert_error(record_decode_node(17, bytes, len + 24, &back), STORE_ERR_INTEGRITY);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool valid;
+    } names[] = {
+        {"a", true},
+        {"...", true},
+        {".a", true},
+        {"..a", true},
+        {" ", true},
+        {"a b", true},
+        {"~", true},
+        {"\xc3\xa4", true},
+        {"\xc2\xa0", true},
+        {"\xe2\x82\xac", true},
+        {"\xed\x9f\xbf", true},
+        {"\xee\x80\x80", true},
+        {"\xf0\x9f\x94\x91", true},
+        {"\xf4\x8f\xbf\xbf", true},
+        {"a@", true},
+        {"", false},
+        {".", false},
+        {"..", false},
+        {"/", false},
+        {"a/b", false},
+        {"\n", false},
+        {"a\x1f", false},
+        {"\x7f", false},
+        {"\xc2\x80", false},
+        {"\xc2\x9f", false},
+        {"\x80", false},
+        {"\xbf", false},
+        {"\xc0\x80", false},
+        {"\xc0\xaf", false},
+        {"\xc1\xbf", false},
+        {"\xe0\x9f\xbf", false},
+        {"\xf0\x8f\xbf\xbf", false},
+        {"\xed\xa0\x80", false},
+        {"\xed\xbf\xbf", false},
+        {"\xf4\x90\x80\x80", false},
+        {"\xf8\x88\x80\x80\x80", false},
+        {"\xff", false},
+        {"\xfe", false},
+        {"\xc3", false},
+        {"a\xe2\x82", false},
+        {"\xc3"
+         "a",
+         false},
+        {"\xe2\x82"
+         "a",
+         false},
+        {"\xf0\x9f\x94", false},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        size_t len = strlen(names[i].name);
+        for (int in_root = 0; in_root < 2; in_root++)
+            if (record_name_valid(names[i].name, len, in_root) != names[i].valid)
+                fail_msg("name %zu", i);
+    }
+    assert_false(record_name_valid("a\0b", 3, false));
+    assert_false(record_name_valid("\0", 1, false));
+    assert_true(record_name_valid("@a", 2, false));
+    assert_false(record_name_valid("@a", 2, true));
+    assert_false(record_name_valid("@", 1, true));
+
+    char name[STORE_NAME_MAX + 1];
+    memset(name, 'x', sizeof name);
+    assert_true(record_name_valid(name, STORE_NAME_MAX, true));
+    assert_false(record_name_valid(name, STORE_NAME_MAX + 1, true));
+    memcpy(name + STORE_NAME_MAX - 2, "\xc3\xa4", 2);
+    assert_true(record_name_valid(name, STORE_NAME_MAX, true));
+    assert_false(record_name_valid(name, STORE_NAME_MAX - 1, true)); /* cut in a character */
+}
+
+static void test_descriptions(void **state)
+{
+    (void)state;
+    char text[STORE_DESCRIPTION_MAX + 2];
+    memset(text, 'x', sizeof text);
+    text[STORE_DESCRIPTION_MAX + 1] = '\0';
+    assert_false(record_description_valid(text));
+    text[STORE_DESCRIPTION_MAX] = '\0';
+    assert_true(record_description_valid(text));
+    assert_true(record_description_valid(""));
+    assert_true(record_description_valid("a/b @ .. \xe2\x82\xac"));
+    assert_false(record_description_valid("two\nlines"));
+    assert_false(record_description_valid("\xc3"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        plain_test(test_root),
+        plain_test(test_node),
+        plain_test(test_slot),
+        plain_test(test_version),
+        plain_test(test_version_of_another),
+        plain_test(test_mutations),
+        plain_test(test_version_mutations),
+        plain_test(test_fields),
+        plain_test(test_places),
+        plain_test(test_version_lists),
+        plain_test(test_one_too_many),
+        plain_test(test_names),
+        plain_test(test_descriptions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+"""Known-answer vectors of format 1, computed without libsodium and without our C code.
+
+Everything here is written from the specifications (RFC 7693 by hashlib, RFC 8439,
+draft-irtf-cfrg-xchacha, RFC 9106, the Padme paper) and from store/FORMAT.md, on Python's standard
+library alone. `generate.py` writes v1.txt beside itself, `generate.py --check` compares with it.
+"""
+import hashlib
+import os
+import struct
+import sys
+
+MASK32 = 0xFFFFFFFF
+MASK64 = 0xFFFFFFFFFFFFFFFF
+
+
+# ---- BLAKE2b: keyed hash and crypto_kdf ----------------------------------------------------------
+
+def blake2b(data, size, key=b"", salt=b"", person=b""):
+    return hashlib.blake2b(data, digest_size=size, key=key, salt=salt, person=person).digest()
+
+
+def kdf(key, number, context):
+    return blake2b(b"", 32, key, struct.pack("<Q", number) + bytes(8), context + bytes(8))
+
+
+# ---- XChaCha20-Poly1305 --------------------------------------------------------------------------
+
+def rotl32(v, n):
+    return (v << n | v >> (32 - n)) & MASK32
+
+
+def quarter(s, a, b, c, d):
+    for x, y, z, n in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+        s[x] = (s[x] + s[y]) & MASK32
+        s[z] = rotl32(s[z] ^ s[x], n)
+
+
+def chacha_rounds(state):
+    s = list(state)
+    for _ in range(10):
+        for i in range(4):
+            quarter(s, i, 4 + i, 8 + i, 12 + i)
+        for i in range(4):
+            quarter(s, i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4)
+    return s
+
+
+def chacha_state(key, tail):
+    return struct.unpack("<16I", b"expand 32-byte k" + key + tail)
+
+
+def hchacha20(key, nonce16):
+    s = chacha_rounds(chacha_state(key, nonce16))
+    return struct.pack("<8I", *(s[0:4] + s[12:16]))
+
+
+def chacha20(key, nonce12, counter, length):
+    out = b""
+    while len(out) < length:
+        state = chacha_state(key, struct.pack("<I", counter) + nonce12)
+        mixed = chacha_rounds(state)
+        out += struct.pack("<16I", *((a + b) & MASK32 for a, b in zip(state, mixed)))
+        counter += 1
+    return out[:length]
+
+
+def poly1305(key, message):
+    r = int.from_bytes(key[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
+    acc = 0
+    for i in range(0, len(message), 16):
+        block = int.from_bytes(message[i:i + 16] + b"\x01", "little")
+        acc = (acc + block) * r % ((1 << 130) - 5)
+    return ((acc + int.from_bytes(key[16:], "little")) & ((1 << 128) - 1)).to_bytes(16, "little")
+
+
+def pad16(data):
+    return bytes(-len(data) % 16)
+
+
+def xchacha20poly1305(key, nonce24, plain, ad):
+    """Returns ciphertext and tag."""
+    subkey = hchacha20(key, nonce24[:16])
+    nonce = bytes(4) + nonce24[16:]
+    stream = chacha20(subkey, nonce, 1, len(plain))
+    box = bytes(a ^ b for a, b in zip(plain, stream))
+    mac = ad + pad16(ad) + box + pad16(box) + struct.pack("<QQ", len(ad), len(box))
+    return box, poly1305(chacha20(subkey, nonce, 0, 32), mac)
+
+
+# ---- Argon2id, one lane --------------------------------------------------------------------------
+
+def long_hash(data, size):
+    data = struct.pack("<I", size) + data
+    if size <= 64:
+        return blake2b(data, size)
+    out, v = b"", blake2b(data, 64)
+    while size - len(out) > 64:
+        out += v[:32]
+        v = blake2b(v, min(64, size - len(out)))
+    return out + v
+
+
+def mix(v, a, b, c, d):
+    for x, y, z, n in ((a, b, d, 32), (c, d, b, 24), (a, b, d, 16), (c, d, b, 63)):
+        v[x] = (v[x] + v[y] + 2 * (v[x] & MASK32) * (v[y] & MASK32)) & MASK64
+        t = v[z] ^ v[x]
+        v[z] = (t >> n | t << (64 - n)) & MASK64
+
+
+def permute(words, places):
+    v = [words[p] for p in places]
+    for i in range(4):
+        mix(v, i, 4 + i, 8 + i, 12 + i)
+    for i in range(4):
+        mix(v, i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4)
+    for p, word in zip(places, v):
+        words[p] = word
+
+
+def compress(x, y):
+    r = [a ^ b for a, b in zip(x, y)]
+    z = list(r)
+    for row in range(8):
+        permute(z, range(16 * row, 16 * row + 16))
+    for column in range(8):
+        permute(z, [16 * i + 2 * column + j for i in range(8) for j in range(2)])
+    return [a ^ b for a, b in zip(r, z)]
+
+
+def argon2id(password, salt, passes, kib, size):
+    h0 = blake2b(struct.pack("<6I", 1, size, kib, passes, 0x13, 2)
+                 + struct.pack("<I", len(password)) + password
+                 + struct.pack("<I", len(salt)) + salt + struct.pack("<II", 0, 0), 64)
+    count = kib // 4 * 4
+    segment = count // 4
+    zero = [0] * 128
+    blocks = [list(zero) for _ in range(count)]
+    for i in range(2):
+        blocks[i] = list(struct.unpack("<128Q", long_hash(h0 + struct.pack("<II", i, 0), 1024)))
+    for turn in range(passes):
+        for part in range(4):
+            addresses, counter = [], 0
+            for i in range(2 if turn == 0 and part == 0 else 0, segment):
+                at = part * segment + i
+                before = blocks[at - 1]
+                if turn == 0 and part < 2:
+                    while len(addresses) <= i:
+                        counter += 1
+                        source = [turn, 0, part, count, passes, 2, counter] + [0] * 121
+                        addresses += compress(zero, compress(zero, source))
+                    j1 = addresses[i] & MASK32
+                else:
+                    j1 = before[0] & MASK32
+                area = part * segment + i - 1 if turn == 0 else count - segment + i - 1
+                start = 0 if turn == 0 else (part + 1) * segment % count
+                other = (start + area - 1 - (area * (j1 * j1 >> 32) >> 32)) % count
+                block = compress(before, blocks[other])
+                if turn > 0:
+                    block = [a ^ b for a, b in zip(block, blocks[at])]
+                blocks[at] = block
+    return long_hash(struct.pack("<128Q", *blocks[-1]), size)
+
+
+# ---- FORMAT.md -----------------------------------------------------------------------------------
+
+FORMAT = 1
+ROOT, SLOT, NODE, VERSION = 1, 2, 3, 4
+
+
+def padded_len(length):
+    marked = length + 1
+    if marked <= 256:
+        return 256
+    e = marked.bit_length() - 1
+    mask = (1 << (e - e.bit_length())) - 1
+    return (marked + mask) & ~mask
+
+
+def seal(keys, uuid, table, row, plain, nonce):
+    """Returns the seal (nonce and tag) and the box."""
+    padded = plain + b"\x80" + bytes(padded_len(len(plain)) - len(plain) - 1)
+    ad = bytes([FORMAT]) + uuid + bytes([table]) + struct.pack("<Q", row)
+    box, tag = xchacha20poly1305(keys[0], nonce, padded, ad)
+    return nonce + tag, box
+
+
+def lookup_hash(keys, parent, name, deleted):
+    return blake2b(struct.pack("<QQ", parent, deleted) + name, 32, keys[1])
+
+
+def row_hash(keys, table, row, generation, *columns):
+    return blake2b(struct.pack("<BQQ", table, row, generation) + b"".join(columns), 16, keys[2])
+
+
+def fields(*items):
+    return b"".join(struct.pack("<BI", tag, len(data)) + data for tag, data in items)
+
+
+def u8(v):
+    return struct.pack("<B", v)
+
+
+def u16(v):
+    return struct.pack("<H", v)
+
+
+def u32(v):
+    return struct.pack("<I", v)
+
+
+def u64(v):
+    return struct.pack("<Q", v)
+
+
+def slot_record(uuid, row, kind, secret, salt, passes, kib, nonce, root_key):
+    if kind == 1:
+        master = blake2b(salt, 32, secret)
+    else:
+        master = argon2id(secret, salt, passes, kib, 32)
+    ad = (bytes([FORMAT]) + uuid + bytes([SLOT]) + u64(row) + bytes([kind]) + salt + u32(passes)
+          + u32(kib))
+    box, tag = xchacha20poly1305(kdf(master, 1, b"sfs-slot"), nonce, root_key, ad)
+    return fields((1, u8(kind)), (2, salt), (3, u32(passes)), (4, u32(kib)), (5, nonce),
+                  (6, kdf(master, 2, b"sfs-slot")), (7, box + tag))
+
+
+def counting(start, length):
+    return bytes((start + i) & 0xFF for i in range(length))
+
+
+def vectors():
+    root_key, uuid = counting(0x00, 32), counting(0x40, 16)
+    keys = [kdf(root_key, i, b"secretfs") for i in (1, 2, 3)]
+    yield "root_key", root_key
+    yield "uuid", uuid
+    yield "subkeys", b"".join(keys)
+
+    lengths = [0, 1, 254, 255, 256, 257, 270, 271, 300, 511, 512, 1000, 1023, 1024, 4095, 4096,
+               4097, 65535, 65536, 70000, 1048575, 1048576, 1048603]
+    yield "padded", b"".join(u32(n) + u32(padded_len(n)) for n in lengths)
+
+    nonce = counting(0x80, 24)
+    for length in (0, 13, 255, 256, 1000):
+        plain = counting(length, length)
+        sealed, box = seal(keys, uuid, NODE, 17, plain, nonce)
+        yield "plain_%d" % length, plain
+        yield "seal_%d" % length, sealed
+        yield "box_%d" % length, box
+    yield "nonce", nonce
+
+    lookup = lookup_hash(keys, 16, "pa\u00dfwort".encode(), 0)
+    sealed, box = seal(keys, uuid, NODE, 17, counting(13, 13), nonce)
+    yield "lookup", lookup
+    yield "lookup_deleted", lookup_hash(keys, 16, "pa\u00dfwort".encode(), 17)
+    yield "row_node", row_hash(keys, NODE, 17, 5, lookup, sealed)
+    yield "row_version", row_hash(keys, VERSION, 18, 6, sealed)
+
+    salt, key_file, phrase = counting(0xA0, 16), counting(0xC0, 32), b"correct horse"
+    slot_key = slot_record(uuid, 1, 1, key_file, salt, 0, 0, nonce, root_key)
+    yield "salt", salt
+    yield "key_file", key_file
+    yield "passphrase", phrase
+    yield "slot_key_file", slot_key
+    yield "slot_passphrase", slot_record(uuid, 2, 2, phrase, salt, 2, 64, nonce, root_key)
+    yield "row_slot", row_hash(keys, SLOT, 1, 1, slot_key)
+
+    yield "record_root", fields((1, u64(7)), (2, u64(21)), (3, u64(1) + u64(2) + u64(3)),
+                                (4, u64(0x0123456789ABCDEF) + u64(0xFEDCBA9876543210)))
+    yield "record_root_directory", fields(
+        (1, u8(1)), (2, u64(0)), (3, b""), (4, u64(1)), (5, u64(2)), (6, u64(3)), (7, u32(0)),
+        (8, u32(0)), (9, u16(0o755)), (13, u64(4)))
+    yield "record_directory", fields(
+        (1, u8(1)), (2, u64(16)), (3, b"db"), (4, u64(1)), (5, u64(2)), (6, u64(3)),
+        (7, u32(1000)), (8, u32(1001)), (9, u16(0o750)), (12, u64(9)), (13, u64(4)))
+    acl = u8(5) + u8(1) + u8(4) + u32(1000) + u8(2) + u8(7) + u32(33)
+    versions = (u64(18) + u32(1) + u32(5) + u64(100) + u64(20) + u32(3) + u32(1048576) + u64(300))
+    yield "record_secret", fields(
+        (1, u8(2)), (2, u64(16)), (3, "pa\u00dfwort".encode()), (4, u64(100)), (5, u64(300)),
+        (6, u64(301)), (7, u32(70)), (8, u32(71)), (9, u16(0o640)), (10, acl),
+        (11, b"the database's password"), (14, u32(4)), (15, u64(20)), (16, u64(18)),
+        (17, versions))
+    yield "record_version", fields((1, u64(17)), (2, u32(3)), (3, b"hunter2"))
+
+
+def main():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "v1.txt")
+    text = "# Made by generate.py; a name, and its bytes in hexadecimal.\n"
+    text += "".join("%s %s\n" % (name, data.hex() or "-") for name, data in vectors())
+    if sys.argv[1:] == ["--check"]:
+        with open(path, encoding="ascii") as f:
+            if f.read() != text:
+                sys.exit("%s is not what generate.py makes" % path)
+        return
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+
+
+if __name__ == "__main__":
+    main()
