@@ -121,6 +121,14 @@ int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct 
     return tree_errno(err);
 }
 
+/* An inode that the kernel still knows and the store doesn't is stale; told so, the kernel looks
+ * the path up once more. */
+static int stat_inode(struct tree *tree, uint64_t ino, struct store_attr *ret_attr)
+{
+    enum store_err err = store_stat(tree->store, ino, ret_attr);
+    return err == STORE_ERR_NOT_FOUND ? ESTALE : tree_errno(err);
+}
+
 int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st)
 {
     struct store_attr attr;
@@ -129,18 +137,18 @@ int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st)
         *ret_st = superblock_root();
         return 0;
     }
-    enum store_err err = store_stat(tree->store, ino, &attr);
-    if (!err)
+    int error = stat_inode(tree, ino, &attr);
+    if (!error)
         *ret_st = to_stat(&attr);
-    return tree_errno(err);
+    return error;
 }
 
 int tree_open(struct tree *tree, uint64_t ino)
 {
     struct store_attr attr;
-    enum store_err err = store_stat(tree->store, ino, &attr);
-    if (err)
-        return tree_errno(err);
+    int error = stat_inode(tree, ino, &attr);
+    if (error)
+        return error;
     if (attr.kind == STORE_DIRECTORY)
         return EISDIR;
     return attr.deleted ? ENOENT : 0;
@@ -192,13 +200,11 @@ int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit
 
     if (directory == TREE_SUPERBLOCK_ROOT)
         return list_superblock_root(tree, cookie, &list);
-    enum store_err err = store_stat(tree->store, directory, &attr);
-    if (!err && !visit_dots(directory, parent_of(tree, &attr), cookie, &list))
-        return 0;
-    if (!err)
-        err = store_list(tree->store, directory, cookie < STORE_ROOT_ID ? 0 : cookie, visit_entry,
-                         &list);
-    return tree_errno(err);
+    int error = stat_inode(tree, directory, &attr);
+    if (error || !visit_dots(directory, parent_of(tree, &attr), cookie, &list))
+        return error;
+    return tree_errno(store_list(tree->store, directory, cookie < STORE_ROOT_ID ? 0 : cookie,
+                                 visit_entry, &list));
 }
 
 /* ---- ACLs ---------------------------------------------------------------- */

@@ -29,9 +29,11 @@ int tree_errno(enum store_err err);
 int tree_set_top(struct tree *tree, const char *subdir);
 
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st);
+/* ESTALE for an inode that is gone for good. */
 int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st);
 
-/* Whether the version `ino` may be opened now: ENOENT once its secret is removed, EISDIR. */
+/* Whether the version `ino` may be opened now: ENOENT once its secret is removed, ESTALE, EISDIR.
+ */
 int tree_open(struct tree *tree, uint64_t ino);
 
 /*
