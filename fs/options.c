@@ -28,10 +28,15 @@ static const char usage[] =
     "  allow_swap        run even where memory can't be locked against swapping\n"
     "  debug             log every request on standard error\n";
 
-/* Options of mount(8) and fstab(5) that say what is so anyway, or are for others. */
+/*
+ * Options of mount(8) and fstab(5) that are for others, or ask for what can't be had: the tree is
+ * read-only, and without devices, set-user-id bits and programs, whatever the words.
+ */
 static const char *const accepted[] = {
-    "ro",     "nosuid", "nodev",   "noexec",   "allow_other",        "auto",
-    "noauto", "nofail", "_netdev", "defaults", "default_permissions"};
+    "ro",      "rw",    "nosuid",  "suid",    "nodev",       "dev",
+    "noexec",  "exec",  "noatime", "auto",    "noauto",      "nofail",
+    "user",    "users", "nouser",  "_netdev", "allow_other", "default_permissions",
+    "defaults"};
 
 enum mount_option { KEY_FILE, PASSPHRASE_FD, SUBDIR, WORKERS, DIRECT_IO, ALLOW_SWAP, DEBUG };
 
@@ -46,7 +51,8 @@ static bool parse_number(const char *text, long min, long max, long *ret_number)
     char *end;
     errno = 0;
     long number = strtol(text, &end, 10);
-    if (errno || end == text || *end || number < min || number > max)
+    if (text[0] < '0' || text[0] > '9' || errno || end == text || *end || number < min ||
+        number > max)
         return false;
     *ret_number = number;
     return true;
@@ -71,9 +77,9 @@ static bool set(struct options *o, int which, char *value)
 {
     long number = 0;
 
-    if (takes_value(which) != (value != NULL && value[0] != '\0')) {
-        log_line("option '%s' %s a value; see 'secretfs --help'", names[which],
-                 takes_value(which) ? "needs" : "takes no");
+    if (takes_value(which) ? value == NULL || value[0] == '\0' : value != NULL) {
+        log_line("option '%s' %s value; see 'secretfs --help'", names[which],
+                 takes_value(which) ? "needs a" : "takes no");
         return false;
     }
     bool valid = true;
@@ -139,7 +145,10 @@ enum options_result options_parse(int argc, char **argv, struct options *ret_opt
             log_line("option '-%c' needs a value; see 'secretfs --help'", optopt);
             return OPTIONS_BAD;
         default:
-            log_line("unknown option '%s'; see 'secretfs --help'", argv[optind - 1]);
+            if (strncmp(argv[optind - 1], "--", 2) == 0)
+                log_line("unknown option '%s'; see 'secretfs --help'", argv[optind - 1]);
+            else
+                log_line("unknown option '-%c'; see 'secretfs --help'", optopt);
             return OPTIONS_BAD;
         }
     }

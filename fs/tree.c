@@ -236,6 +236,8 @@ int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX
     if (ino == TREE_SUPERBLOCK_ROOT)
         return 0;
     enum store_err err = store_policy(tree->store, ino, &p);
+    if (err == STORE_ERR_NOT_FOUND)
+        return ESTALE;
     if (err || !p.extended)
         return tree_errno(err);
     memcpy(at, &header, sizeof header);

@@ -272,6 +272,7 @@ static enum store_err open_slot(struct index *index, uint64_t id, uint32_t *ret_
     if (err)
         return err;
     index->nodes[slot].id = id;
+    index->nodes[slot].mtime_ns = INT64_MIN;
     err = slotmap_add(&index->nodes_by_id, slot);
     if (err) {
         index->nodes[slot] = (struct index_node){.next = index->free_node};
