@@ -1,0 +1,134 @@
+"""Fixtures of all suites, the watchdog against hanging mounts, the hunt for sanitizer reports."""
+
+import faulthandler
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+import harness
+
+TEST_TIMEOUT_S = 300
+
+
+class Hung(BaseException):
+    """Not an Exception, so that no test catches it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine():
+    """Root, the programs, and the control files of FUSE connections."""
+    assert os.geteuid() == 0, "the tests mount and change users: run them as root"
+    for program in (harness.SECRETCTL, harness.SECRETFS):
+        assert program.exists(), f"{program} is not built; see tests/README.md"
+    for variable in ("SECRETFS_STORE", "SECRETFS_KEY_FILE", "CREDENTIALS_DIRECTORY"):
+        os.environ.pop(variable, None)
+    os.umask(0o022)
+    ours = not os.path.ismount(harness.FUSE_CONNECTIONS)
+    if ours:
+        subprocess.run(["mount", "-t", "fusectl", "none", harness.FUSE_CONNECTIONS], check=True)
+    yield
+    if ours:
+        subprocess.run(["umount", harness.FUSE_CONNECTIONS], check=True)
+
+
+def _release_hung_test():
+    """Let every blocked call return: abort the test's mounts, kill its programs, interrupt it."""
+    faulthandler.dump_traceback()
+    for connection in harness.connections:
+        abort = harness.FUSE_CONNECTIONS / connection / "abort"
+        if abort.exists():
+            abort.write_text("1")
+    for process in harness.processes:
+        process.kill()
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+
+def _raise_timeout(_signum, _frame):
+    raise Hung(f"the test took longer than {TEST_TIMEOUT_S} s")
+
+
+@pytest.fixture(autouse=True)
+def watchdog():
+    signal.signal(signal.SIGALRM, _raise_timeout)
+    harness.connections.clear()
+    harness.processes.clear()
+    timer = threading.Timer(TEST_TIMEOUT_S, _release_hung_test)
+    timer.start()
+    yield
+    timer.cancel()
+
+
+@pytest.fixture(autouse=True)
+def sanitizers(watchdog):
+    """A report written by any program of the test makes the test fail."""
+    folder = os.environ.get("SECRETFS_SANITIZER_LOGS")
+    if not folder:
+        yield
+        return
+    before = set(Path(folder).iterdir())
+    yield
+    reports = [path.read_text() for path in set(Path(folder).iterdir()) - before]
+    assert not reports, "\n".join(reports)
+
+
+measurements = []
+
+
+@pytest.fixture
+def measured(request):
+    """A function that keeps a line for the end of the report."""
+    return lambda line: measurements.append(f"{request.node.name}: {line}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    if measurements:
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(measurements))
+
+
+@pytest.fixture
+def folder(watchdog):
+    path = harness.fresh_folder()
+    yield path
+    harness.remove_folder(path)
+
+
+@pytest.fixture(scope="session")
+def blank(machine):
+    """An empty store, made once: copying it is quicker than `secretctl init`."""
+    path = harness.fresh_folder()
+    yield harness.Store.fresh(path)
+    harness.remove_folder(path)
+
+
+@pytest.fixture
+def store(blank, folder):
+    """An empty store with a key file, for the test alone."""
+    for source in (blank.path, blank.key):
+        shutil.copy2(source, folder)
+    return harness.Store(folder)
+
+
+@pytest.fixture
+def mount(store, folder):
+    """A function that starts a daemon: mount(options…, of=another store, at=a place)."""
+    started = []
+
+    def start(*options, of=store, at=None, **spawning):
+        place = at or folder / f"mnt{len(started)}"
+        started.append(harness.Mount(of, place, *options, **spawning))
+        return started[-1]
+
+    yield start
+    errors = []
+    for served in reversed(started):
+        try:
+            served.close()
+        except (AssertionError, subprocess.SubprocessError) as error:
+            errors.append(error)
+    assert not errors, errors

@@ -1,0 +1,310 @@
+"""What the tests share: a fresh store, a served mount, other users, and waiting.
+
+Everything here drives the real programs on real mounts, as root. The programs are taken from the
+meson build folder named by SECRETFS_BUILD (tests/run.sh sets it), else from build-test/.
+"""
+
+import errno
+import json
+import os
+import pickle
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = Path(os.environ.get("SECRETFS_BUILD", ROOT / "build-test"))
+SECRETCTL = BUILD / "tools" / "secretctl"
+SECRETFS = BUILD / "fs" / "secretfs"
+FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
+
+# exit statuses of secretctl and secretfs
+FAILED, USAGE, NOT_FOUND, LOCKED, INTEGRITY, VERSION_MISMATCH = 1, 2, 3, 4, 5, 7
+
+QUICK = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+
+processes = []  # every Popen of the running test, for the watchdog
+connections = set()  # FUSE connections the running test made, likewise
+
+
+def fresh_folder():
+    """A folder that other users can pass through, unlike pytest's tmp_path."""
+    folder = Path(tempfile.mkdtemp(prefix="secretfs-", dir="/tmp"))
+    folder.chmod(0o755)
+    return folder
+
+
+def remove_folder(folder):
+    """Remove it, after lazily unmounting whatever a failed test left mounted below."""
+    for mount in reversed(mounts_below(folder)):
+        subprocess.run(["umount", "-l", mount["path"]], check=False)
+    shutil.rmtree(folder)
+
+
+def run(argv, status=0, **options):
+    """Run a program to its end, expecting an exit status (None: any); output is kept as bytes."""
+    options.setdefault("timeout", 60)
+    if "stdin" not in options:
+        options.setdefault("input", b"")
+    options.setdefault("stdout", subprocess.PIPE)
+    options.setdefault("stderr", subprocess.PIPE)
+    done = subprocess.run([str(arg) for arg in argv], check=False, **options)
+    assert status in (
+        None,
+        done.returncode,
+    ), f"exit status {done.returncode}, not {status}: {argv}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def spawn(argv, **options):
+    """Start a program in the background, known to the watchdog."""
+    process = subprocess.Popen([str(arg) for arg in argv], **options)
+    processes.append(process)
+    return process
+
+
+def end(process, timeout=15):
+    """Wait for a program's end; kill it where it does not come. Returns the exit status."""
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        if process in processes:
+            processes.remove(process)
+
+
+def eventually(condition, timeout=5):
+    """Wait until condition() is true and return what it gave. An OSError counts as not yet."""
+    deadline = time.monotonic() + timeout
+    while True:
+        late = time.monotonic() > deadline
+        try:
+            result = condition()
+            if result:
+                return result
+            assert not late, f"not within {timeout} s; last: {result!r}"
+        except OSError:
+            if late:
+                raise
+        time.sleep(0.005)
+
+
+def error_of(function, *args, **options):
+    """The name of the errno a call fails with, or None where it succeeds."""
+    try:
+        function(*args, **options)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return None
+
+
+def identity(uid, gid=None):
+    """For run() and spawn(): as this user, in one group."""
+    return {"user": uid, "group": uid if gid is None else gid, "extra_groups": []}
+
+
+def as_user(uid, gid, groups, function, *args):
+    """What function(*args) returns in a process of that user."""
+    return Child(function, *args, uid=uid, gid=gid, groups=groups).result()
+
+
+class Child:
+    """A function running in a forked process, of another user where one is given."""
+
+    def __init__(self, function, *args, uid=0, gid=0, groups=()):
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                os.setgroups(groups)
+                os.setresgid(gid, gid, gid)
+                os.setresuid(uid, uid, uid)
+                with os.fdopen(writer, "wb") as pipe:
+                    pickle.dump(function(*args), pipe)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        os.close(writer)
+        self.pipe = os.fdopen(reader, "rb")
+
+    def result(self):
+        with self.pipe:
+            data = self.pipe.read()
+        _, status = os.waitpid(self.pid, 0)
+        assert (
+            status == 0 and data
+        ), f"the child ended with status {status}; its traceback is on stderr"
+        return pickle.loads(data)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def accepts_connections(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+
+
+def mounts_below(folder):
+    """The mounts at or below a folder, in the order they were made."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, tail = line.partition(" - ")
+        _, _, device, _, path, options, *_ = fields.split(" ")
+        kind, source, _ = tail.split(" ", 2)
+        if path == str(folder) or path.startswith(f"{folder}/"):
+            found.append(
+                {"device": device, "path": path, "options": options, "type": kind, "source": source}
+            )
+    return found
+
+
+def mounted(path):
+    """The topmost mount exactly at `path`, or None."""
+    here = [mount for mount in mounts_below(path) if mount["path"] == str(path)]
+    return here[-1] if here else None
+
+
+def one_line(stderr, program):
+    """Check that an error is one line of that program, as DESIGN.md asks, and return it as text."""
+    text = stderr.decode()
+    assert text.startswith(f"{program}: ") and text.endswith("\n"), text
+    assert text.count("\n") == 1, text
+    return text
+
+
+class Store:
+    """
+    A store in a folder of its own, and secretctl for it. `quick` leaves out the search for leaks at
+    the end of each command, which takes as long as the command; for tests that run hundreds.
+    """
+
+    quick = False
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.path = folder / "store.db"
+        self.key = folder / "key"
+        self.unlock = ["--key-file", self.key]
+
+    @classmethod
+    def fresh(cls, folder):
+        store = cls(folder)
+        store.ctl("init")
+        return store
+
+    def argv(self, *args):
+        return [SECRETCTL, "--store", self.path, *self.unlock, *args]
+
+    def ctl(self, *args, **options):
+        """Run a command that must succeed and say nothing on stderr; returns its output."""
+        if self.quick:
+            options.setdefault("env", QUICK)
+        done = run(self.argv(*args), **options)
+        assert done.stderr in (b"", None), done.stderr
+        return done.stdout
+
+    def json(self, *args, **options):
+        return json.loads(self.ctl(*args, "--json", **options))
+
+    def put(self, path, value, *options):
+        return self.ctl("put", path, *options, input=value)
+
+    def get(self, path, *options):
+        return self.ctl("get", path, *options)
+
+    def refuses(self, status, *args, **options):
+        """Run a command that must fail with `status` and one line; returns that line."""
+        done = run(self.argv(*args), status=status, **options)
+        assert not done.stdout, done.stdout
+        return one_line(done.stderr, "secretctl")
+
+    def files(self):
+        """The store's file and SQLite's beside it."""
+        return sorted(self.folder.glob("store.db*"))
+
+
+class Mount:
+    """A running secretfs, serving one store at one place."""
+
+    def __init__(self, store, path, *options, prefix=(), pass_fds=()):
+        self.path = path
+        self.log = path.with_name(path.name + ".log")
+        unlock = [f"key_file={store.key}"] if store.unlock else []
+        words = ["-o", ",".join([*unlock, *options])] if unlock or options else []
+        with open(self.log, "wb") as log:
+            self.process = spawn(
+                [*prefix, SECRETFS, *words, store.path, path],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                pass_fds=pass_fds,
+            )
+        try:
+            eventually(self._serving, timeout=20)
+        except BaseException:
+            self.close()
+            raise
+        self.connection = mounted(path)["device"].partition(":")[2]
+        connections.add(self.connection)
+
+    def _serving(self):
+        assert self.process.poll() is None, f"secretfs ended early: {self.log.read_text()}"
+        return "secretfs: serving " in self.log.read_text() and mounted(self.path)
+
+    def stop(self, signum=signal.SIGTERM):
+        """End the daemon by a signal; it must end well and leave nothing mounted."""
+        self.process.send_signal(signum)
+        self.ended()
+        assert mounted(self.path) is None
+
+    def ended(self):
+        """Expect that the daemon ends, or has ended, by itself and well."""
+        status = end(self.process)
+        assert status == 0, f"secretfs ended with {status}: {self.log.read_text()}"
+
+    def killed(self):
+        """End the daemon the hard way."""
+        self.process.kill()
+        end(self.process)
+
+    def close(self):
+        """Whatever the test did: no process, no mount, no sanitizer report is left."""
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            if self.process.poll() is None:
+                self.killed()
+            while mounted(self.path):
+                subprocess.run(["umount", "-l", str(self.path)], check=True)
+        assert "Sanitizer" not in self.log.read_text(), self.log.read_text()
+
+    def requests(self):
+        """The requests in the log of a daemon with `-o debug`: (operation, rest of the line)."""
+        marker = "secretfs: debug: "
+        lines = self.log.read_text().splitlines()
+        return [
+            tuple(line[len(marker) :].split(" ", 1)) for line in lines if line.startswith(marker)
+        ]
+
+
+def refuses_to_mount(status, store_path, mountpoint, *options):
+    """Start a daemon that must end with `status` and one line; returns that line."""
+    words = ["-o", ",".join(options)] if options else []
+    done = run([SECRETFS, *words, store_path, mountpoint], status=status)
+    assert not done.stdout, done.stdout
+    return one_line(done.stderr, "secretfs")

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# Everything that must hold, on a fresh Debian 12, as root: installs what is missing, builds with
+# AddressSanitizer and UndefinedBehaviorSanitizer, runs every suite, and closes with one line
+# "N passed, N failed". Skips count as failures. Arguments go to pytest and leave the rest out:
+#   tests/run.sh                                everything
+#   tests/run.sh -k rotation                    some of the Python tests
+# shellcheck disable=SC2317 # functions are called by check()
+set -u
+
+root=$(dirname "$(dirname "$(readlink -f "$0")")")
+build=${SECRETFS_BUILD:-$root/build-test}
+logs=$(mktemp -d /tmp/secretfs-tests.XXXXXX)
+trap 'rm -rf "$logs"' EXIT
+passed=0 failed=0
+
+packages=(
+    build-essential pkg-config meson ninja-build                                  # to build
+    libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libcmocka-dev
+    clang clang-tidy clang-format cppcheck libclang-rt-14-dev mandoc              # to check
+    python3 python3-pytest python3-dotenv                                         # to test
+    acl attr binutils fuse3 mount passwd procps strace util-linux
+    curl nodejs nginx-light openssh-client openssh-server openssl postgresql      # real clients
+)
+
+say() {
+    printf '\n== %s (after %d s)\n' "$*" "$SECONDS"
+}
+
+finish() {
+    printf '\n%d passed, %d failed\n' "$passed" "$failed"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+give_up() {
+    printf 'tests/run.sh: %s\n' "$*" >&2
+    failed=$((failed + 1))
+    finish
+}
+
+# One test: a command that must succeed. Its output is shown only when it does not.
+check() {
+    local name=$1
+    shift
+    if "$@" >"$logs/check" 2>&1; then
+        passed=$((passed + 1))
+        printf 'ok   %s\n' "$name"
+    else
+        failed=$((failed + 1))
+        printf 'FAIL %s\n' "$name"
+        cat "$logs/check"
+    fi
+}
+
+installed() {
+    case $1 in
+    nodejs) command -v node >/dev/null ;; # may have come from elsewhere
+    *) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed' ;;
+    esac
+}
+
+# Servers that come with the packages are not started: the tests start their own, on their own ports.
+install_missing() {
+    local missing=() package status policy=/usr/sbin/policy-rc.d
+    for package in "${packages[@]}"; do
+        installed "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    say "installing ${missing[*]}"
+    if [ -e "$policy" ]; then
+        policy=
+    else
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update && apt-get -q install -y --no-install-recommends "${missing[@]}"
+    status=$?
+    [ -n "$policy" ] && rm -f "$policy"
+    return $status
+}
+
+build_all() {
+    say "building with sanitizers in $build"
+    if [ ! -f "$build/build.ninja" ]; then
+        meson setup "$build" "$root" --buildtype=debugoptimized -Dwerror=true \
+            -Db_sanitize=address,undefined -Db_lundef=false || return
+    fi
+    ninja -C "$build"
+}
+
+formatting() {
+    find store fs tools tests -name '*.[ch]' -print0 | xargs -0 clang-format --dry-run -Werror
+}
+
+tidy() {
+    find store fs tools -name '*.c' -print0 |
+        xargs -0 -P "$(nproc)" -n 4 clang-tidy -p "$build" --quiet --warnings-as-errors='*' \
+            --extra-arg=-Wno-unknown-warning-option \
+            --extra-arg=-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
+}
+
+analyse() {
+    cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
+        --std=c11 --suppress=missingIncludeSystem -j "$(nproc)" -D_GNU_SOURCE store fs tools
+}
+
+manual_pages() {
+    local pages
+    pages=$(find fs tools -name '*.[18]' | sort)
+    [ -n "$pages" ] || { echo "there are no manual pages"; return 1; }
+    # shellcheck disable=SC2086 # several words
+    mandoc -T lint -W warning $pages
+}
+
+static_checks() {
+    say "static checks"
+    check "clang-format" formatting
+    check "clang-tidy" tidy
+    check "cppcheck" analyse
+    check "mandoc" manual_pages
+}
+
+# Add up a report; none, or an empty one, is a failure.
+count() {
+    local good bad
+    read -r good bad < <(/usr/bin/python3 tests/count.py "$1")
+    passed=$((passed + good))
+    failed=$((failed + bad))
+}
+
+unit_tests() {
+    say "unit tests"
+    rm -f "$build/meson-logs/testlog.json"
+    meson test -C "$build" --print-errorlogs
+    count "$build/meson-logs/testlog.json"
+}
+
+# Arguments are pytest's.
+python_tests() {
+    say "integration tests and real clients"
+    /usr/bin/python3 -m pytest -p no:cacheprovider -ra -q --durations=10 \
+        --junit-xml="$logs/pytest.xml" "$@"
+    count "$logs/pytest.xml"
+}
+
+# Reports of programs whose test did not notice.
+sanitizer_reports() {
+    [ -z "$(ls -A "$SECRETFS_SANITIZER_LOGS")" ] || { cat "$SECRETFS_SANITIZER_LOGS"/*; return 1; }
+}
+
+[ "$(id -u)" = 0 ] || give_up "the tests mount and change users: run them as root"
+[ -c /dev/fuse ] || modprobe fuse || give_up "there is no /dev/fuse"
+cd "$root" || give_up "cannot enter $root"
+install_missing || give_up "cannot install the packages the tests need"
+
+export SECRETFS_BUILD=$build SECRETFS_SANITIZER_LOGS=$logs/sanitizers PYTHONDONTWRITEBYTECODE=1
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=99
+ASAN_OPTIONS+=:log_path=$SECRETFS_SANITIZER_LOGS/asan
+UBSAN_OPTIONS+=:log_path=$SECRETFS_SANITIZER_LOGS/ubsan
+mkdir "$SECRETFS_SANITIZER_LOGS"
+chmod 755 "$logs" && chmod 1777 "$SECRETFS_SANITIZER_LOGS"
+
+build_all || give_up "the build failed"
+if [ $# -gt 0 ]; then
+    python_tests tests/integration tests/clients "$@"
+else
+    static_checks
+    unit_tests
+    python_tests tests/integration tests/clients
+fi
+check "no sanitizer report" sanitizer_reports
+finish
