@@ -29,9 +29,9 @@ static enum store_err refresh(struct follow *f, enum store_err before)
     enum store_err err = store_refresh(f->store, &changes);
 
     if (err && err != before)
-        log_store_error("apply a change; serving the last verified state of", "the store", err);
+        log_store_error("follow; serving the last verified state of", store_path(f->store), err);
     else if (!err && before)
-        log_line("the store is verified again");
+        log_line("'%s' is verified again", store_path(f->store));
     serve_notify(f->serve, &changes);
     store_changes_release(&changes);
     return err;

@@ -24,6 +24,12 @@ STORE_CHECKED enum store_err db_open(const char *path, enum store_access access,
 
 void db_close(struct db *db);
 
+/*
+ * Whether the files that were opened are still the ones at their paths: what is committed to others
+ * isn't seen through this connection. errors: INTEGRITY
+ */
+STORE_CHECKED enum store_err db_check_files(const struct db *db);
+
 /* Remove the files of a store whose making has failed; it must be closed. Keeps store_fault(). */
 void db_unlink(const char *path);
 

@@ -149,6 +149,32 @@ static enum store_err check_schema(struct db *db)
     return err;
 }
 
+static bool identify(const char *path, struct db_identity *ret_identity)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return false;
+    *ret_identity = (struct db_identity){st.st_dev, st.st_ino};
+    return true;
+}
+
+static bool in_place(const char *path, const struct db_identity *opened)
+{
+    struct db_identity now;
+    return identify(path, &now) && now.device == opened->device && now.inode == opened->inode;
+}
+
+enum store_err db_check_files(const struct db *db)
+{
+    if (!in_place(db->path, &db->file))
+        return fault(STORE_ERR_INTEGRITY, "verify", "the store's file",
+                     "it was removed or another is in its place");
+    if (!in_place(db->wal_path, &db->wal))
+        return fault(STORE_ERR_INTEGRITY, "verify", "the write-ahead log",
+                     "it was removed or another is in its place");
+    return STORE_OK;
+}
+
 static enum store_err db_new(const char *path, int flags, struct db **ret_db)
 {
     struct db *db = calloc(1, sizeof *db);
@@ -203,7 +229,7 @@ enum store_err db_create(const char *path, struct db **ret_db)
     close(fd);
     struct db *db = NULL;
     enum store_err err = db_new(path, SQLITE_OPEN_READWRITE, &db);
-    if (!err)
+    if (!err && db)
         err = write_schema(db);
     if (err) {
         db_close(db);
@@ -242,6 +268,10 @@ enum store_err db_open(const char *path, enum store_access access, struct db **r
         err = check_schema(db);
     if (!err)
         err = insist_on_wal(db);
+    if (!err) /* the first read makes the log, if there is none */
+        err = check_schema(db);
+    if (!err && (!identify(db->path, &db->file) || !identify(db->wal_path, &db->wal)))
+        err = fault_errno(errno, "open", "the store");
     if (!err && access == STORE_READ_ONLY)
         err = execute(db, "PRAGMA query_only=ON");
     if (err)

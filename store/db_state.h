@@ -8,8 +8,14 @@
 #include "db.h"
 
 #include <sqlite3.h>
+#include <sys/types.h>
 
 #define DB_BOX_MAX (STORE_VALUE_MAX + STORE_VALUE_MAX / 4) /* Padmé adds 12% at most */
+
+struct db_identity {
+    dev_t device;
+    ino_t inode;
+};
 
 enum statement {
     BEGIN_READ,
@@ -42,6 +48,8 @@ struct db {
     char *path;
     char *wal_path;
     bool in_transaction;
+    struct db_identity file; /* as they were when opened */
+    struct db_identity wal;
 };
 
 /* Note what SQLite's last call on `db` failed with, and return the code for it. */

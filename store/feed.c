@@ -463,7 +463,9 @@ enum store_err feed_apply(struct store *store, struct store_changes *ret_changes
 enum store_err store_refresh(struct store *store, struct store_changes *ret_changes)
 {
     pthread_mutex_lock(&store->db_lock);
-    enum store_err err = db_begin_read(store->db);
+    enum store_err err = db_check_files(store->db);
+    if (!err)
+        err = db_begin_read(store->db);
     if (!err)
         err = feed_apply(store, ret_changes);
     db_end(store->db);

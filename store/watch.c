@@ -30,8 +30,8 @@ enum store_err store_watch(struct store *store, int *ret_fd)
     memcpy(folder + len, "/", 2);
     int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (fd < 0 || inotify_add_watch(fd, folder,
-                                    IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_CREATE |
-                                        IN_MOVED_TO | IN_ONLYDIR) < 0) {
+                                    IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE |
+                                        IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0) {
         enum store_err err = fault_errno(errno, "watch", "the store");
         if (fd >= 0)
             close(fd);

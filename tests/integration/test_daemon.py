@@ -318,3 +318,22 @@ def test_writers_at_once_all_succeed(store):
         assert (writer.returncode, errors) == (0, b"")
     assert len(store.json("ls")) == 8
     store.ctl("check")
+
+
+def exchange(store, folder):
+    other = folder / "other"
+    other.mkdir()
+    os.rename(Store.fresh(other).path, store.path)
+
+
+def remove_log(store, _folder):
+    for suffix in ("-wal", "-shm"):
+        os.unlink(f"{store.path}{suffix}")
+
+
+@pytest.mark.parametrize("harm", [exchange, remove_log, lambda store, _: os.unlink(store.path)])
+def test_files_that_go_from_their_places_are_noticed(filled, mount, folder, harm):
+    served = mount()
+    harm(filled, folder)
+    eventually(lambda: "removed or another is in its place" in served.log.read_text())
+    assert (served.path / "a").read_bytes() == b"value"
