@@ -63,7 +63,7 @@ static enum store_err code_of(int sqlite_code)
     }
 }
 
-enum store_err db_fail(const struct db *db, const char *operation)
+enum store_err db_note_failure(const struct db *db, const char *operation)
 {
     int code = sqlite3_extended_errcode(db->handle);
     int sys_errno = sqlite3_system_errno(db->handle);

@@ -229,7 +229,7 @@ enum store_err db_create(const char *path, struct db **ret_db)
     close(fd);
     struct db *db = NULL;
     enum store_err err = db_new(path, SQLITE_OPEN_READWRITE, &db);
-    if (!err && db)
+    if (!err)
         err = write_schema(db);
     if (err) {
         db_close(db);

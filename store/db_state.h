@@ -52,7 +52,16 @@ struct db {
     struct db_identity wal;
 };
 
-/* Note what SQLite's last call on `db` failed with, and return the code for it. */
-enum store_err db_fail(const struct db *db, const char *operation);
+/* Note what SQLite's last call on `db` failed with, and return the code for it; never STORE_OK,
+ * which the second one shows to compilers and analysers. */
+enum store_err db_note_failure(const struct db *db, const char *operation);
+
+static inline enum store_err db_fail(const struct db *db, const char *operation)
+{
+    enum store_err err = db_note_failure(db, operation);
+    if (err == STORE_OK)
+        __builtin_unreachable();
+    return err;
+}
 
 #endif

@@ -189,7 +189,7 @@ static bool same_answer(struct world *w, const char *what, const struct path *p,
 
 static void do_mkdir(struct world *w, const struct path *p)
 {
-    struct place at;
+    struct place at = {0};
     enum store_err err = find(&w->now, p, &at);
     if (!err && at.node)
         err = STORE_ERR_EXISTS;
@@ -199,7 +199,7 @@ static void do_mkdir(struct world *w, const struct path *p)
 
 static void do_put(struct world *w, const struct path *p)
 {
-    struct place at;
+    struct place at = {0};
     uint32_t number = 0;
     unsigned seed = 1 + choose(w, 1000);
     SECBUF_AUTO struct secbuf value = secret_filled(seed, seed);
@@ -221,7 +221,7 @@ static void do_put(struct world *w, const struct path *p)
 
 static void do_rollback(struct world *w, const struct path *p)
 {
-    struct place at;
+    struct place at = {0};
     enum store_err err = find(&w->now, p, &at);
     if (!err && at.node == NULL)
         err = STORE_ERR_NOT_FOUND;
@@ -238,7 +238,7 @@ static void do_rollback(struct world *w, const struct path *p)
 
 static void do_chmod(struct world *w, const struct path *p)
 {
-    struct place at;
+    struct place at = {0};
     struct policy policy = policy_make(0, 0, (uint16_t)choose(w, 01000));
     enum store_err err = find(&w->now, p, &at);
     if (!err && at.node == NULL)
@@ -249,8 +249,8 @@ static void do_chmod(struct world *w, const struct path *p)
 
 static void do_move(struct world *w, const struct path *p)
 {
-    struct place from;
-    struct place to;
+    struct place from = {0};
+    struct place to = {0};
     struct path target = some_path(w);
     enum store_err err = find(&w->now, p, &from);
     if (!err && from.node == NULL)
@@ -270,7 +270,7 @@ static void do_move(struct world *w, const struct path *p)
 
 static void do_remove(struct world *w, const struct path *p)
 {
-    struct place at;
+    struct place at = {0};
     enum store_err err = find(&w->now, p, &at);
     if (!err && at.node == NULL)
         err = STORE_ERR_NOT_FOUND;
@@ -283,7 +283,7 @@ static void do_remove(struct world *w, const struct path *p)
 
 static void do_restore(struct world *w, const struct path *p)
 {
-    struct place at;
+    struct place at = {0};
     enum store_err err = find(&w->now, p, &at);
     struct model_node *last = err ? NULL : last_deleted(&w->now, &at);
     if (!err && at.node)
@@ -296,7 +296,7 @@ static void do_restore(struct world *w, const struct path *p)
 
 static void do_purge(struct world *w, const struct path *p)
 {
-    struct place at;
+    struct place at = {0};
     enum store_err err = find(&w->now, p, &at);
     struct model_node *last = err ? NULL : last_deleted(&w->now, &at);
     if (!err && last == NULL)
