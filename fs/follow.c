@@ -18,6 +18,7 @@
 struct follow {
     struct store *store;
     struct serve *serve;
+    struct kept *kept;
     int watch_fd;
     int stop_fd;
     pthread_t thread;
@@ -34,7 +35,25 @@ static enum store_err refresh(struct follow *f, enum store_err before)
         log_line("'%s' is verified again", store_path(f->store));
     serve_notify(f->serve, &changes);
     store_changes_release(&changes);
+    if (!err)
+        f->kept->applied = store_generation(f->store);
     return err;
+}
+
+/* What a former process did not live to tell the kernel. */
+static void resync(struct follow *f)
+{
+    struct store_changes changes = STORE_CHANGES_INIT;
+    uint64_t loaded = store_generation(f->store);
+
+    if (f->kept->applied != 0 && f->kept->applied != loaded) {
+        enum store_err err = store_changed_since(f->store, f->kept->applied, &changes);
+        if (err)
+            log_store_error("read the latest changes of", "the store", err);
+        serve_resync(f->serve, &changes);
+    }
+    store_changes_release(&changes);
+    f->kept->applied = loaded;
 }
 
 static void *run(void *arg)
@@ -42,6 +61,7 @@ static void *run(void *arg)
     struct follow *f = arg;
     struct pollfd fds[] = {{.fd = f->stop_fd, .events = POLLIN},
                            {.fd = f->watch_fd, .events = POLLIN}};
+    resync(f);
     enum store_err err = refresh(f, STORE_OK);
 
     for (;;) {
@@ -57,7 +77,7 @@ static void *run(void *arg)
     }
 }
 
-bool follow_start(struct store *store, struct serve *serve, int watch_fd,
+bool follow_start(struct store *store, struct serve *serve, struct kept *kept, int watch_fd,
                   struct follow **ret_follow)
 {
     struct follow *f = calloc(1, sizeof *f);
@@ -65,7 +85,7 @@ bool follow_start(struct store *store, struct serve *serve, int watch_fd,
         log_system_error("follow", "the store", ENOMEM);
         return false;
     }
-    *f = (struct follow){.store = store, .serve = serve, .watch_fd = watch_fd};
+    *f = (struct follow){.store = store, .serve = serve, .kept = kept, .watch_fd = watch_fd};
     f->stop_fd = eventfd(0, EFD_CLOEXEC);
     if (f->stop_fd < 0 || pthread_create(&f->thread, NULL, run, f) != 0) {
         log_system_error("follow", "the store", errno);

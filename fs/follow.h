@@ -4,6 +4,7 @@
 #ifndef FS_FOLLOW_H
 #define FS_FOLLOW_H
 
+#include "handoff.h"
 #include "serve.h"
 #include "store.h"
 
@@ -12,10 +13,12 @@
 struct follow;
 
 /*
- * `watch_fd` comes from store_watch(), called before store_load() so that no commit falls between.
- * Returns false after one line on standard error. Both `store` and `serve` must outlive it.
+ * `kept->applied` says what the kernel has been told; where the store is ahead of it, a former
+ * process died before it could tell, and the kernel is told first. `watch_fd` comes from
+ * store_watch(), called before store_load() so that no commit falls between. Returns false after
+ * one line on standard error. Both `store` and `serve` must outlive it.
  */
-bool follow_start(struct store *store, struct serve *serve, int watch_fd,
+bool follow_start(struct store *store, struct serve *serve, struct kept *kept, int watch_fd,
                   struct follow **ret_follow);
 
 /* End the thread. NULL is allowed. */

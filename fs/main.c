@@ -1,44 +1,32 @@
 /*
- * secretfs: from a command line to a served tree, and to a clean end.
+ * secretfs, the supervisor: from a command line to a served tree, and to a clean end.
  *
- * Two parts that become two processes: the privileged one unlocks the store and makes the mounts
- * (unlock.c, mount.c), the serving one answers requests (serve.c) and follows commits (follow.c).
+ * It unlocks the store (unlock.c), makes the mounts (mount.c), and keeps a worker running
+ * (supervisor.c), which is this program under another name (worker.c) and the only one to read
+ * requests and records.
  */
-#include "follow.h"
 #include "log.h"
 #include "mount.h"
 #include "options.h"
-#include "serve.h"
+#include "status.h"
+#include "supervisor.h"
 #include "unlock.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
-
-/* The same as secretctl's. */
-enum status {
-    STATUS_DONE = 0,
-    STATUS_FAILED = 1,
-    STATUS_USAGE = 2,
-    STATUS_LOCKED = 4,
-    STATUS_INTEGRITY = 5
-};
-
-static enum status status_of(enum store_err err)
-{
-    if (err == STORE_OK)
-        return STATUS_DONE;
-    if (err == STORE_ERR_KEY)
-        return STATUS_LOCKED;
-    return err == STORE_ERR_INTEGRITY ? STATUS_INTEGRITY : STATUS_FAILED;
-}
 
 /* No core, no reading of our memory by others of our uid, as much locked memory as root may have.
  */
@@ -64,77 +52,155 @@ static int open_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-/* Wait until the session has ended, or a signal says that it should. */
-static void wait_for_end(struct mount *mount, const struct serve *serve, int signals)
+struct daemon {
+    struct mount mount;
+    struct supervisor supervisor;
+    int signals;
+};
+
+/* The worker's end is also the session's, unless it was killed or failed: then another takes its
+ * place. */
+static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
 {
+    struct supervisor *s = &d->supervisor;
+
+    if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_ENDED)
+        return false;
+    if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_CANT_RESUME) {
+        log_line("the worker died, and this kernel can't send its requests to another; ending");
+        *ret_failed = true;
+        return false;
+    }
+    int delay_ms = supervisor_delay_ms(s);
+    struct timespec delay = {.tv_sec = delay_ms / 1000, .tv_nsec = delay_ms % 1000 * 1000000L};
+    log_line("the worker died (%s %d); starting another",
+             WIFSIGNALED(wait_status) ? "signal" : "exit status",
+             WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
+    nanosleep(&delay, NULL);
+    *ret_failed = !supervisor_start_worker(s);
+    return !*ret_failed;
+}
+
+/* Take a signal. False if it says that the daemon is to end. */
+static bool take_signal(struct daemon *d, bool *ret_failed)
+{
+    struct signalfd_siginfo info;
+    int wait_status = 0;
+
+    if (read(d->signals, &info, sizeof info) != (ssize_t)sizeof info)
+        return true;
+    if (info.ssi_signo != SIGCHLD)
+        return false;
+    return !supervisor_reap(&d->supervisor, &wait_status) ||
+           replace_worker(d, wait_status, ret_failed);
+}
+
+/* Until the session has ended, or a signal says that it should. False if it ended badly. */
+static bool supervise(struct daemon *d)
+{
+    struct mount *mount = &d->mount;
     struct pollfd fds[] = {
-        {.fd = serve_ended_fd(serve), .events = POLLIN},
-        {.fd = signals, .events = POLLIN},
+        {.fd = d->signals, .events = POLLIN},
         {.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), .events = POLLPRI},
     };
+    bool failed = false;
+    bool running = true;
 
-    for (;;) {
-        if (poll(fds, 3, -1) < 0 && errno != EINTR) {
+    while (running) {
+        int ready = poll(fds, 2, -1);
+        if (ready < 0 && errno != EINTR) {
             log_system_error("wait for", "the end", errno);
+            failed = true;
             break;
         }
-        if (fds[0].revents || fds[1].revents)
-            break;
-        if (fds[2].revents && mount->private_fd >= 0 && !mount_attached(mount)) {
+        if (ready > 0 && fds[0].revents)
+            running = take_signal(d, &failed);
+        if (ready > 0 && fds[1].revents && mount->private_fd >= 0 && !mount_attached(mount)) {
             log_line("unmounted; ending as soon as nothing uses '%s' any more", mount->path);
             mount_drop_private(mount);
         }
     }
-    if (fds[2].fd >= 0)
-        close(fds[2].fd);
+    if (fds[1].fd >= 0)
+        close(fds[1].fd);
+    return !failed;
 }
 
-static enum status serve_until_end(struct store *store, struct mount *mount, int watch_fd,
-                                   const struct options *options, int signals)
+static enum status serve_until_end(struct daemon *d)
 {
-    const struct serve_options serve_options = {.workers = options->workers,
-                                                .direct_io = options->direct_io,
-                                                .debug = options->debug,
-                                                .subdir = options->subdir};
-    struct follow *follow = NULL;
-    struct serve *serve = NULL;
-    enum status status = STATUS_FAILED;
+    struct supervisor *s = &d->supervisor;
+    int status = STATUS_FAILED;
 
-    if (!serve_start(store, mount->device_fd, &serve_options, &serve))
-        return STATUS_FAILED;
-    close(mount->device_fd);
-    mount->device_fd = -1;
-    if (mount_attach(mount) && follow_start(store, serve, watch_fd, &follow)) {
-        log_line("serving %s at %s", store_path(store), mount->path);
-        wait_for_end(mount, serve, signals);
-        status = STATUS_DONE;
+    if (!supervisor_init(s) || !supervisor_start_worker(s) || !supervisor_wait_serving(s, &status))
+        return (enum status)status;
+    if (mount_attach(&d->mount)) {
+        log_line("serving %s at %s", s->handoff.store, d->mount.path);
+        status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
     }
-    mount_detach(mount);
-    mount_drop_private(mount);
-    follow_stop(follow);
-    if (!serve_stop(serve))
-        status = STATUS_FAILED;
-    return status;
+    mount_detach(&d->mount);
+    mount_drop_private(&d->mount);
+    supervisor_stop_worker(s);
+    return (enum status)status;
+}
+
+/* Who the worker runs as: the owner of the store. */
+static bool set_worker_user(struct handoff *handoff)
+{
+    struct stat st;
+    if (stat(handoff->store, &st) != 0) {
+        log_system_error("open the store", handoff->store, errno);
+        return false;
+    }
+    handoff->uid = st.st_uid;
+    handoff->gid = st.st_gid;
+    return true;
+}
+
+static bool fill_handoff(const struct options *options, const char *store, struct handoff *handoff)
+{
+    *handoff = (struct handoff){.workers = options->workers,
+                                .direct_io = options->direct_io,
+                                .debug = options->debug,
+                                .allow_swap = options->allow_swap};
+    if (snprintf(handoff->store, sizeof handoff->store, "%s", store) >=
+            (int)sizeof handoff->store ||
+        snprintf(handoff->subdir, sizeof handoff->subdir, "%s",
+                 options->subdir ? options->subdir : "") >= (int)sizeof handoff->subdir) {
+        log_system_error("serve", store, ENAMETOOLONG);
+        return false;
+    }
+    return set_worker_user(handoff);
 }
 
 static enum status run(const struct options *options, int signals)
 {
-    struct mount mount = MOUNT_INIT;
-    struct store *store = NULL;
+    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
+    struct daemon d = {.mount = MOUNT_INIT, .supervisor = SUPERVISOR_INIT, .signals = signals};
     enum status status = STATUS_FAILED;
-    int watch_fd = -1;
+    char *store = NULL;
 
-    enum store_err err = unlock_store(options, &store, &watch_fd);
+    enum store_err err = secmem_init();
+    if (err) {
+        log_store_error("start", "secretfs", err);
+        return status_of(err);
+    }
+    secmem_allow_swap(options->allow_swap);
+    err = unlock_root_key(options, &root_key, &store);
     if (err)
         return status_of(err);
-    if (mount_prepare(&mount, options->mountpoint) && mount_create(&mount, store_path(store)))
-        status = serve_until_end(store, &mount, watch_fd, options, signals);
-    store_close(store);
-    mount_release(&mount);
+    d.supervisor.root_key = &root_key;
+    if (fill_handoff(options, store, &d.supervisor.handoff) &&
+        mount_prepare(&d.mount, options->mountpoint) && mount_create(&d.mount, store)) {
+        d.supervisor.device_fd = d.mount.device_fd;
+        status = serve_until_end(&d);
+    }
+    supervisor_release(&d.supervisor);
+    mount_release(&d.mount);
+    free(store);
     return status;
 }
 
@@ -142,6 +208,8 @@ int main(int argc, char **argv)
 {
     struct options options;
 
+    if (argc == 1 && strcmp(argv[0], WORKER_NAME) == 0)
+        return worker_main();
     switch (options_parse(argc, argv, &options)) {
     case OPTIONS_DONE:
         return STATUS_DONE;

@@ -10,6 +10,25 @@
 
 #include <fuse_lowlevel.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Notifications of newer kernels than libfuse knows: a bare header (include/uapi/linux/fuse.h). */
+enum notify_code { NOTIFY_RESEND = 7, NOTIFY_INC_EPOCH = 8 };
+
+static bool send_bare(struct serve *serve, enum notify_code code)
+{
+    struct {
+        uint32_t len;
+        int32_t error;
+        uint64_t unique;
+    } header = {.len = sizeof header, .error = (int32_t)code};
+    return write(serve->device_fd, &header, sizeof header) == (ssize_t)sizeof header;
+}
+
+bool notify_resend(struct serve *serve)
+{
+    return send_bare(serve, NOTIFY_RESEND);
+}
 
 /* ENOENT from the kernel means that it has nothing cached, which is as good. */
 
@@ -58,4 +77,12 @@ void serve_notify(struct serve *serve, const struct store_changes *changes)
 {
     for (size_t i = 0; i < changes->count; i++)
         notify(serve, &changes->items[i]);
+}
+
+void serve_resync(struct serve *serve, const struct store_changes *changes)
+{
+    /* Kernels before 6.16 refuse it: there, the old name of what was moved meanwhile stays for a
+     * day. */
+    send_bare(serve, NOTIFY_INC_EPOCH);
+    serve_notify(serve, changes);
 }

@@ -311,12 +311,49 @@ static bool open_session(struct serve *serve, int device_fd)
 
     serve->session = fuse_session_new(&args, &operations, sizeof operations, serve);
     fuse_opt_free_args(&args);
-    int own_fd = serve->session ? fcntl(device_fd, F_DUPFD_CLOEXEC, 3) : -1;
-    if (own_fd < 0)
+    serve->device_fd = serve->session ? fcntl(device_fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (serve->device_fd < 0)
         return false;
     /* From here on the session owns it, and closes it when destroyed. */
-    snprintf(path, sizeof path, "/dev/fd/%d", own_fd);
+    snprintf(path, sizeof path, "/dev/fd/%d", serve->device_fd);
     return fuse_session_mount(serve->session, path) == 0;
+}
+
+/* The kernel's first request, answered and kept for the processes to come. */
+static bool receive_init(struct serve *serve, struct kept *kept)
+{
+    struct fuse_buf buf = {.mem = NULL};
+    int n;
+
+    do
+        n = fuse_session_receive_buf(serve->session, &buf);
+    while (n == -EINTR);
+    bool fits = n > 0 && (size_t)n <= sizeof kept->init;
+    if (fits) {
+        memcpy(kept->init, buf.mem, (size_t)n);
+        fuse_session_process_buf(serve->session, &buf);
+        kept->init_bytes = (uint32_t)n;
+    }
+    free(buf.mem);
+    return fits;
+}
+
+/* The kernel takes the answer to a replayed INIT for one to an unknown request, and says ENOENT,
+ * which libfuse ignores; only libfuse has to see it. */
+static void replay_init(struct serve *serve, struct kept *kept)
+{
+    struct fuse_buf buf = {.mem = kept->init, .size = kept->init_bytes};
+    fuse_session_process_buf(serve->session, &buf);
+}
+
+static enum serve_result begin_session(struct serve *serve, struct kept *kept)
+{
+    if (kept->init_bytes == 0)
+        return receive_init(serve, kept) ? SERVE_STARTED : SERVE_FAILED;
+    if (kept->init_bytes > sizeof kept->init)
+        return SERVE_FAILED;
+    replay_init(serve, kept);
+    return notify_resend(serve) ? SERVE_STARTED : SERVE_CANT_RESUME;
 }
 
 static void serve_free(struct serve *serve)
@@ -329,13 +366,14 @@ static void serve_free(struct serve *serve)
     free(serve);
 }
 
-bool serve_start(struct store *store, int device_fd, const struct serve_options *options,
-                 struct serve **ret_serve)
+enum serve_result serve_start(struct store *store, int device_fd, struct kept *kept,
+                              const struct serve_options *options, struct serve **ret_serve)
 {
+    enum serve_result result = SERVE_FAILED;
     struct serve *serve = calloc(1, sizeof *serve);
     if (serve == NULL) {
         log_system_error("serve", "the store", ENOMEM);
-        return false;
+        return SERVE_FAILED;
     }
     serve->options = *options;
     serve->tree.store = store;
@@ -344,15 +382,19 @@ bool serve_start(struct store *store, int device_fd, const struct serve_options 
     int error = tree_set_top(&serve->tree, options->subdir);
     if (error) {
         log_system_error("show the directory", options->subdir ? options->subdir : "/", error);
-    } else if (serve->ended_fd < 0 || !open_session(serve, device_fd) ||
-               pthread_create(&serve->thread, NULL, run, serve) != 0) {
-        log_line("cannot start a FUSE session");
     } else {
-        *ret_serve = serve;
-        return true;
+        if (serve->ended_fd >= 0 && open_session(serve, device_fd))
+            result = begin_session(serve, kept);
+        if (result == SERVE_STARTED && pthread_create(&serve->thread, NULL, run, serve) != 0)
+            result = SERVE_FAILED;
+        if (result == SERVE_FAILED)
+            log_line("cannot start a FUSE session");
     }
-    serve_free(serve);
-    return false;
+    if (result == SERVE_STARTED)
+        *ret_serve = serve;
+    else
+        serve_free(serve);
+    return result;
 }
 
 int serve_ended_fd(const struct serve *serve)

@@ -6,6 +6,7 @@
 #ifndef FS_SERVE_H
 #define FS_SERVE_H
 
+#include "handoff.h"
 #include "store.h"
 
 #include <stdbool.h>
@@ -19,12 +20,20 @@ struct serve_options {
 
 struct serve;
 
+enum serve_result {
+    SERVE_STARTED,
+    SERVE_FAILED,      /* one line on standard error says why */
+    SERVE_CANT_RESUME, /* this kernel can't send again what a former process has left unanswered */
+};
+
 /*
  * Begin to answer requests from `device_fd` (a copy is taken), in threads of its own. The store
- * must be loaded and outlive it. Returns false after one line on standard error.
+ * must be loaded and outlive it. The first process of a session takes the kernel's INIT request and
+ * keeps it in `kept`; those after it replay it, and have the kernel send again what was left
+ * unanswered.
  */
-bool serve_start(struct store *store, int device_fd, const struct serve_options *options,
-                 struct serve **ret_serve);
+enum serve_result serve_start(struct store *store, int device_fd, struct kept *kept,
+                              const struct serve_options *options, struct serve **ret_serve);
 
 /* Readable once the kernel has ended the session (or it failed). */
 int serve_ended_fd(const struct serve *serve);
@@ -35,6 +44,12 @@ int serve_ended_fd(const struct serve *serve);
  * lock.
  */
 void serve_notify(struct serve *serve, const struct store_changes *changes);
+
+/*
+ * Tell the kernel that it may have missed changes: every name is looked up again when it is next
+ * used, and what `changes` says is dropped. As serve_notify() otherwise.
+ */
+void serve_resync(struct serve *serve, const struct store_changes *changes);
 
 /* Answer what has been begun, end the threads, release everything. False if the session had failed.
  */

@@ -18,9 +18,14 @@ struct serve {
     struct tree tree;
     struct values values;
     struct fuse_session *session;
+    int device_fd;    /* the session's own */
     pthread_t thread; /* runs libfuse's loop, which has workers of its own */
     int ended_fd;
     bool failed; /* written by `thread`, read after it has ended */
 };
+
+/* Have the kernel send again what a former process has left unanswered. False where it can't
+ * (before 6.9). */
+bool notify_resend(struct serve *serve);
 
 #endif

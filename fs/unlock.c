@@ -5,7 +5,9 @@
 #include "credential.h"
 #include "log.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static enum store_err read_passphrase(int fd, struct secbuf *ret_passphrase)
@@ -37,7 +39,8 @@ static enum store_err read_key_file(const struct store *store, const char *named
     return err;
 }
 
-static enum store_err unlock(struct store *store, const struct options *options)
+static enum store_err unlock(struct store *store, const struct options *options,
+                             struct secbuf *ret_root_key)
 {
     SECBUF_AUTO struct secbuf secret = SECBUF_INIT;
     struct store_credential credential = {.secret = &secret};
@@ -52,50 +55,27 @@ static enum store_err unlock(struct store *store, const struct options *options)
     }
     if (err)
         return err;
-    err = store_unlock(store, &credential);
+    err = store_root_key(store, &credential, ret_root_key);
     if (err)
         log_store_error("unlock", store_path(store), err);
     return err;
 }
 
-static enum store_err open_store(const char *path, struct store **ret_store, int *ret_watch_fd)
-{
-    struct store *store = NULL;
-    enum store_err err = store_open(path, STORE_READ_ONLY, &store);
-    if (!err)
-        err = store_watch(store, ret_watch_fd);
-    if (err) {
-        log_store_error("open the store", path, err);
-        store_close(store);
-    } else {
-        *ret_store = store;
-    }
-    return err;
-}
-
-enum store_err unlock_store(const struct options *options, struct store **ret_store,
-                            int *ret_watch_fd)
+enum store_err unlock_root_key(const struct options *options, struct secbuf *ret_root_key,
+                               char **ret_path)
 {
     struct store *store = NULL;
 
-    enum store_err err = secmem_init();
+    enum store_err err = store_open(options->store, STORE_READ_ONLY, &store);
     if (err) {
-        log_store_error("start", "secretfs", err);
+        log_store_error("open the store", options->store, err);
         return err;
     }
-    secmem_allow_swap(options->allow_swap);
-    err = open_store(options->store, &store, ret_watch_fd);
-    if (err)
-        return err;
-    err = unlock(store, options);
-    if (!err) {
-        err = store_load(store);
-        if (err)
-            log_store_error("load the store", store_path(store), err);
+    err = unlock(store, options, ret_root_key);
+    if (!err && (*ret_path = strdup(store_path(store))) == NULL) {
+        log_system_error("open the store", options->store, ENOMEM);
+        err = STORE_ERR_NO_MEMORY;
     }
-    if (err)
-        store_close(store);
-    else
-        *ret_store = store;
+    store_close(store);
     return err;
 }

@@ -1,5 +1,5 @@
 /*
- * From the options to an open, unlocked and verified store.
+ * From the options to the root key. The store is opened for its key slots only, and closed again.
  */
 #ifndef FS_UNLOCK_H
 #define FS_UNLOCK_H
@@ -8,12 +8,12 @@
 #include "store.h"
 
 /*
- * Open the store for reading, begin to watch it, unlock it with the key file or passphrase that the
- * options or the environment name, and load it. A failure is one line on standard error.
- * out:    ret_store     caller owns; store_close()
- *         ret_watch_fd  belongs to the store
+ * Unwrap the root key with the key file or passphrase that the options or the environment name.
+ * A failure is one line on standard error.
+ * out:    ret_root_key  caller owns
+ *         ret_path      the absolute path of the store; caller frees
  */
-STORE_CHECKED enum store_err unlock_store(const struct options *options, struct store **ret_store,
-                                          int *ret_watch_fd);
+STORE_CHECKED enum store_err unlock_root_key(const struct options *options,
+                                             struct secbuf *ret_root_key, char **ret_path);
 
 #endif

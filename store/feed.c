@@ -472,3 +472,40 @@ enum store_err store_refresh(struct store *store, struct store_changes *ret_chan
     pthread_mutex_unlock(&store->db_lock);
     return err;
 }
+
+/* ---- For caches that outlived a process ---------------------------------- */
+
+static enum store_err note_row(void *arg, const struct row *row)
+{
+    struct feed *feed = arg;
+    const struct node_record *record = &feed->record;
+    enum store_err err = open_node(feed, row);
+    if (err)
+        return err;
+    struct store_change change = {
+        .kinds = record->deleted_ns ? STORE_CHANGED_REMOVED
+                                    : STORE_CHANGED_VERSION | STORE_CHANGED_POLICY,
+        .kind = record->kind,
+        .node = record->id,
+        .old_parent = record->parent,
+        .new_parent = record->parent,
+        .old_version = record->details.previous,
+        .new_version = record->details.current,
+    };
+    return record->id == STORE_ROOT_ID ? STORE_OK : add_change(feed->changes, change, record->name);
+}
+
+enum store_err store_changed_since(struct store *store, uint64_t generation,
+                                   struct store_changes *ret_changes)
+{
+    struct feed *feed = calloc(1, sizeof *feed);
+    if (feed == NULL)
+        return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);
+    feed->store = store;
+    feed->changes = ret_changes;
+    pthread_mutex_lock(&store->db_lock);
+    enum store_err err = db_each_since(store->db, TABLE_NODE, generation, note_row, feed);
+    pthread_mutex_unlock(&store->db_lock);
+    free(feed);
+    return err;
+}

@@ -96,20 +96,32 @@ bool store_has_slot(const struct store *store, enum store_slot_kind kind)
     return false;
 }
 
-enum store_err store_unlock(struct store *store, const struct store_credential *credential)
+enum store_err store_root_key(struct store *store, const struct store_credential *credential,
+                              struct secbuf *ret_root_key)
 {
-    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
     enum store_err err = fault(STORE_ERR_KEY, "unlock", "the store", "no key slot of this kind");
 
     for (uint32_t i = 0; i < store->slots.count; i++) {
         if (store->slots.items[i].kind != credential->kind)
             continue;
         err = keyslot_unwrap(store->uuid, store->slots.ids[i], credential, &store->slots.items[i],
-                             &root_key);
+                             ret_root_key);
         if (err != STORE_ERR_KEY)
             break;
     }
-    return err ? err : seal_keys_derive(&store->keys, &root_key, store->uuid);
+    return err;
+}
+
+enum store_err store_unlock_root(struct store *store, const struct secbuf *root_key)
+{
+    return seal_keys_derive(&store->keys, root_key, store->uuid);
+}
+
+enum store_err store_unlock(struct store *store, const struct store_credential *credential)
+{
+    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
+    enum store_err err = store_root_key(store, credential, &root_key);
+    return err ? err : store_unlock_root(store, &root_key);
 }
 
 void store_close(struct store *store)
@@ -344,6 +356,14 @@ enum store_err store_list_deleted(struct store *store, store_visit_deleted_fn *v
     }
     pthread_rwlock_unlock(&store->lock);
     return err;
+}
+
+uint64_t store_generation(struct store *store)
+{
+    pthread_rwlock_rdlock(&store->lock);
+    uint64_t generation = store->root.generation;
+    pthread_rwlock_unlock(&store->lock);
+    return generation;
 }
 
 void store_stats(struct store *store, struct store_stats *ret_stats)

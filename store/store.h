@@ -78,11 +78,21 @@ const char *store_path(const struct store *store);
 bool store_has_slot(const struct store *store, enum store_slot_kind kind);
 
 /*
- * Unwrap the root key with the first slot that takes `credential`; it stays in locked memory.
- * errors: KEY (no slot takes it), INTEGRITY (a slot out of bounds), MEMORY_LOCK, NO_MEMORY
+ * Unwrap the root key with the first slot that takes `credential`; its subkeys stay in locked
+ * memory. errors: KEY (no slot takes it), INTEGRITY (a slot out of bounds), MEMORY_LOCK, NO_MEMORY
  */
 STORE_CHECKED enum store_err store_unlock(struct store *store,
                                           const struct store_credential *credential);
+
+/*
+ * The root key itself, for a process that unlocks once and starts others: store_root_key() unwraps
+ * it as store_unlock() does, store_unlock_root() takes it. A wrong one is found by store_load().
+ * out:    ret_root_key  STORE_KEY_BYTES; caller owns
+ */
+STORE_CHECKED enum store_err store_root_key(struct store *store,
+                                            const struct store_credential *credential,
+                                            struct secbuf *ret_root_key);
+STORE_CHECKED enum store_err store_unlock_root(struct store *store, const struct secbuf *root_key);
 
 /*
  * Verify every row against the root record and build the index. About 3 µs a secret.
@@ -259,6 +269,17 @@ void store_changes_release(struct store_changes *changes);
  * errors: INTEGRITY, BUSY, IO, NO_MEMORY
  */
 STORE_CHECKED enum store_err store_refresh(struct store *store, struct store_changes *ret_changes);
+
+/*
+ * What has changed since `generation` as far as the present rows tell, for caches that outlived the
+ * process that filled them: every node written since, as REMOVED or as VERSION and POLICY. Where a
+ * node was before a move, and what was purged, no row tells. out:    ret_changes  caller owns
+ */
+STORE_CHECKED enum store_err store_changed_since(struct store *store, uint64_t generation,
+                                                 struct store_changes *ret_changes);
+
+/* The generation that was verified last. */
+uint64_t store_generation(struct store *store);
 
 /*
  * A descriptor that becomes readable when the store's files change; it belongs to the store. After

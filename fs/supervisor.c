@@ -1,0 +1,164 @@
+/*
+ * fork(2) and execve(2) of this program under the worker's name, with three descriptors and the key
+ * in a message. A fork alone would leave the worker a copy of all the supervisor has.
+ */
+#include "supervisor.h"
+#include "log.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LASTING_MS 1000 /* a worker that lived this long was no failure */
+#define DELAY_MAX_MS 1000
+#define STOP_MS 5000
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+bool supervisor_init(struct supervisor *s)
+{
+    s->kept_fd = memfd_create("secretfs-kept", MFD_CLOEXEC);
+    s->executable_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (s->kept_fd < 0 || s->executable_fd < 0 || ftruncate(s->kept_fd, sizeof(struct kept)) != 0) {
+        log_system_error("start", WORKER_NAME, errno);
+        return false;
+    }
+    return true;
+}
+
+/* Put the descriptors in their places, above which nothing is inherited, and become the worker. */
+static _Noreturn void become_worker(const struct supervisor *s, int socket)
+{
+    const int wanted[] = {socket, s->device_fd, s->kept_fd};
+    char name[] = WORKER_NAME;
+    char *argv[] = {name, NULL};
+    char *environment[] = {NULL, NULL, NULL};
+    int copies[HANDOFF_END - HANDOFF_SOCKET];
+    int executable = fcntl(s->executable_fd, F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
+    size_t used = 0;
+
+    /* Reports of a sanitizer go where those of the supervisor go. */
+    for (char **e = environ; *e; e++)
+        if (used < 2 &&
+            (strncmp(*e, "ASAN_OPTIONS=", 13) == 0 || strncmp(*e, "UBSAN_OPTIONS=", 14) == 0))
+            environment[used++] = *e;
+    for (int i = 0; i < HANDOFF_END - HANDOFF_SOCKET; i++)
+        copies[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
+    for (int i = 0; i < HANDOFF_END - HANDOFF_SOCKET; i++)
+        if (copies[i] < 0 || dup2(copies[i], HANDOFF_SOCKET + i) < 0)
+            _exit(126);
+    if (close_range(HANDOFF_END, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+        fexecve(executable, argv, environment);
+    _exit(127);
+}
+
+bool supervisor_start_worker(struct supervisor *s)
+{
+    int sockets[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) {
+        log_system_error("start", WORKER_NAME, errno);
+        return false;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        become_worker(s, sockets[1]);
+    close(sockets[1]);
+    if (pid < 0 || !handoff_send(sockets[0], &s->handoff, s->root_key)) {
+        log_system_error("start", WORKER_NAME, errno);
+        close(sockets[0]);
+        if (pid > 0) {
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+        }
+        return false;
+    }
+    s->socket = sockets[0];
+    s->pid = pid;
+    s->started_ms = now_ms();
+    return true;
+}
+
+static void forget_worker(struct supervisor *s)
+{
+    if (s->socket >= 0)
+        close(s->socket);
+    s->socket = -1;
+    s->pid = 0;
+}
+
+bool supervisor_wait_serving(struct supervisor *s, int *ret_status)
+{
+    char byte;
+    ssize_t n;
+    int wait_status = 0;
+
+    do
+        n = recv(s->socket, &byte, 1, 0);
+    while (n < 0 && errno == EINTR);
+    if (n == 1 && byte == HANDOFF_SERVING)
+        return true;
+    while (waitpid(s->pid, &wait_status, 0) < 0 && errno == EINTR)
+        ;
+    forget_worker(s);
+    *ret_status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1;
+    return false;
+}
+
+bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
+{
+    if (s->pid == 0 || waitpid(s->pid, ret_wait_status, WNOHANG) != s->pid)
+        return false;
+    /* Somebody who kills workers is no reason to let readers wait; workers that fail by themselves
+     * are. */
+    bool killed = WIFSIGNALED(*ret_wait_status) && WTERMSIG(*ret_wait_status) == SIGKILL;
+    bool lasted = now_ms() - s->started_ms >= LASTING_MS;
+    s->failures = killed || lasted ? 0 : s->failures + 1;
+    forget_worker(s);
+    return true;
+}
+
+int supervisor_delay_ms(const struct supervisor *s)
+{
+    if (s->failures <= 1)
+        return 0;
+    return s->failures > 8 ? DELAY_MAX_MS : 4 << s->failures;
+}
+
+void supervisor_stop_worker(struct supervisor *s)
+{
+    int64_t deadline = now_ms() + STOP_MS;
+    struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+
+    if (s->pid == 0)
+        return;
+    kill(s->pid, SIGTERM);
+    while (waitpid(s->pid, NULL, WNOHANG) == 0) {
+        if (now_ms() > deadline)
+            kill(s->pid, SIGKILL);
+        nanosleep(&pause, NULL);
+    }
+    forget_worker(s);
+}
+
+void supervisor_release(struct supervisor *s)
+{
+    if (s->kept_fd >= 0)
+        close(s->kept_fd);
+    if (s->executable_fd >= 0)
+        close(s->executable_fd);
+}

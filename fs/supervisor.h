@@ -1,0 +1,54 @@
+/*
+ * The supervisor's side of the worker: starting it, and starting it again. Parses no request and no
+ * record; it holds the device open, so that requests wait while there is no worker.
+ */
+#ifndef FS_SUPERVISOR_H
+#define FS_SUPERVISOR_H
+
+#include "handoff.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct supervisor {
+    struct handoff handoff; /* without the key */
+    const struct secbuf *root_key;
+    int device_fd; /* borrowed from the mount */
+    int kept_fd;
+    int executable_fd; /* what workers run, whatever is at its path by now */
+    int socket;        /* to the worker; -1 while there is none */
+    pid_t pid;         /* 0 while there is none */
+    unsigned failures; /* workers in a row that did not last */
+    int64_t started_ms;
+};
+
+#define SUPERVISOR_INIT                                                   \
+    {                                                                     \
+        .device_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1 \
+    }
+
+/* Both return false after one line on standard error. */
+bool supervisor_init(struct supervisor *supervisor);
+bool supervisor_start_worker(struct supervisor *supervisor);
+
+/*
+ * Wait until the worker serves. False when it has ended instead: then *ret_status is its exit
+ * status, and it has said why.
+ */
+bool supervisor_wait_serving(struct supervisor *supervisor, int *ret_status);
+
+/*
+ * A child may have ended: collect it. True if the worker has, with its wait status, and is gone.
+ */
+bool supervisor_reap(struct supervisor *supervisor, int *ret_wait_status);
+
+/* How long to wait before the next worker: nothing at first, up to a second when they keep dying.
+ */
+int supervisor_delay_ms(const struct supervisor *supervisor);
+
+/* Ask the worker to end and collect it; it is killed if it takes longer than five seconds. */
+void supervisor_stop_worker(struct supervisor *supervisor);
+
+void supervisor_release(struct supervisor *supervisor);
+
+#endif

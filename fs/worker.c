@@ -1,0 +1,160 @@
+/*
+ * From the handoff to a served session. Everything a worker needs comes from the supervisor or from
+ * the store: it may be killed at any moment, and the next one goes on where it stopped.
+ */
+#include "worker.h"
+#include "follow.h"
+#include "handoff.h"
+#include "log.h"
+#include "serve.h"
+#include "status.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* No capability, now or ever again, whatever the uid; no core, no reading of its memory by its own
+ * uid. */
+static bool drop_privileges(const struct handoff *handoff)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap) != 0)
+            return false;
+    return setgroups(0, NULL) == 0 && setresgid(handoff->gid, handoff->gid, handoff->gid) == 0 &&
+           setresuid(handoff->uid, handoff->uid, handoff->uid) == 0 &&
+           syscall(SYS_capset, &header, none) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_DUMPABLE, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+}
+
+static enum store_err open_store(const struct handoff *handoff, const struct secbuf *root_key,
+                                 struct store **ret_store, int *ret_watch_fd)
+{
+    struct store *store = NULL;
+    enum store_err err = store_open(handoff->store, STORE_READ_ONLY, &store);
+    if (!err)
+        err = store_watch(store, ret_watch_fd);
+    if (!err)
+        err = store_unlock_root(store, root_key);
+    if (!err)
+        err = store_load(store);
+    if (err) {
+        log_store_error("load the store", handoff->store, err);
+        store_close(store);
+    } else {
+        *ret_store = store;
+    }
+    return err;
+}
+
+/* SIGTERM as a descriptor; what a terminal sends to all of a group is the supervisor's to judge. */
+static int open_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    sigdelset(&set, SIGINT);
+    sigdelset(&set, SIGHUP);
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static void wait_for_end(const struct serve *serve, int signals)
+{
+    struct pollfd fds[] = {
+        {.fd = serve_ended_fd(serve), .events = POLLIN},
+        {.fd = signals, .events = POLLIN},
+        {.fd = HANDOFF_SOCKET, .events = POLLIN},
+    };
+
+    while (poll(fds, 3, -1) < 0 && errno == EINTR)
+        ;
+}
+
+static int serve_store(struct store *store, int watch_fd, const struct handoff *handoff,
+                       struct kept *kept, int signals)
+{
+    const struct serve_options options = {.workers = handoff->workers,
+                                          .direct_io = handoff->direct_io,
+                                          .debug = handoff->debug,
+                                          .subdir = handoff->subdir[0] ? handoff->subdir : NULL};
+    const char serving = HANDOFF_SERVING;
+    struct follow *follow = NULL;
+    struct serve *serve = NULL;
+    int status = STATUS_FAILED;
+
+    switch (serve_start(store, HANDOFF_DEVICE, kept, &options, &serve)) {
+    case SERVE_FAILED:
+        return STATUS_FAILED;
+    case SERVE_CANT_RESUME:
+        return WORKER_CANT_RESUME;
+    case SERVE_STARTED:
+        break;
+    }
+    close(HANDOFF_DEVICE);
+    if (follow_start(store, serve, kept, watch_fd, &follow) &&
+        send(HANDOFF_SOCKET, &serving, 1, MSG_NOSIGNAL) == 1) {
+        wait_for_end(serve, signals);
+        status = WORKER_ENDED;
+    }
+    follow_stop(follow);
+    return serve_stop(serve) ? status : STATUS_FAILED;
+}
+
+static int run(const struct handoff *handoff, const struct secbuf *root_key, int signals)
+{
+    struct store *store = NULL;
+    int watch_fd = -1;
+    struct kept *kept =
+        mmap(NULL, sizeof *kept, PROT_READ | PROT_WRITE, MAP_SHARED, HANDOFF_KEPT, 0);
+
+    if (kept == MAP_FAILED) {
+        log_system_error("start", WORKER_NAME, errno);
+        return STATUS_FAILED;
+    }
+    close(HANDOFF_KEPT);
+    enum store_err err = open_store(handoff, root_key, &store, &watch_fd);
+    int status = err ? (int)status_of(err) : serve_store(store, watch_fd, handoff, kept, signals);
+    store_close(store);
+    munmap(kept, sizeof *kept);
+    return status;
+}
+
+int worker_main(void)
+{
+    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
+    struct handoff handoff;
+
+    prctl(PR_SET_NAME, WORKER_NAME);
+    int signals = open_signals();
+    if (secmem_init() != STORE_OK || signals < 0) {
+        log_system_error("start", WORKER_NAME, errno);
+        return STATUS_FAILED;
+    }
+    secmem_allow_swap(true); /* until the handoff says otherwise */
+    if (!handoff_receive(HANDOFF_SOCKET, &handoff, &root_key)) {
+        log_line("%s is started by secretfs, not by hand", WORKER_NAME);
+        return STATUS_FAILED;
+    }
+    secmem_allow_swap(handoff.allow_swap);
+    if (!drop_privileges(&handoff)) {
+        log_system_error("give up the privileges of", WORKER_NAME, errno);
+        return STATUS_FAILED;
+    }
+    return run(&handoff, &root_key, signals);
+}
