@@ -6,6 +6,7 @@
 #include "follow.h"
 #include "handoff.h"
 #include "log.h"
+#include "sandbox.h"
 #include "serve.h"
 #include "status.h"
 
@@ -152,7 +153,7 @@ int worker_main(void)
         return STATUS_FAILED;
     }
     secmem_allow_swap(handoff.allow_swap);
-    if (!drop_privileges(&handoff)) {
+    if (!drop_privileges(&handoff) || !sandbox_enter(handoff.store)) {
         log_system_error("give up the privileges of", WORKER_NAME, errno);
         return STATUS_FAILED;
     }

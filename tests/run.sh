@@ -9,13 +9,14 @@ set -u
 
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 build=${SECRETFS_BUILD:-$root/build-test}
+caged=$root/build-caged
 logs=$(mktemp -d /tmp/secretfs-tests.XXXXXX)
 trap 'rm -rf "$logs"' EXIT
 passed=0 failed=0
 
 packages=(
     build-essential pkg-config meson ninja-build                                  # to build
-    libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libcmocka-dev
+    libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev libcmocka-dev
     clang clang-tidy clang-format cppcheck libclang-rt-14-dev mandoc              # to check
     python3 python3-pytest python3-dotenv                                         # to test
     acl attr binutils fuse3 mount passwd procps strace util-linux
@@ -79,13 +80,20 @@ install_missing() {
     return $status
 }
 
-build_all() {
-    say "building with sanitizers in $build"
-    if [ ! -f "$build/build.ninja" ]; then
-        meson setup "$build" "$root" --buildtype=debugoptimized -Dwerror=true \
-            -Db_sanitize=address,undefined -Db_lundef=false || return
+# A folder, and the options of its build.
+build_in() {
+    local folder=$1
+    shift
+    say "building in $folder"
+    if [ ! -f "$folder/build.ninja" ]; then
+        meson setup "$folder" "$root" --buildtype=debugoptimized -Dwerror=true "$@" || return
     fi
-    ninja -C "$build"
+    ninja -C "$folder"
+}
+
+# Sanitizers need system calls and files that the worker's cage forbids, so it is tested without them.
+build_all() {
+    build_in "$build" -Db_sanitize=address,undefined -Db_lundef=false && build_in "$caged"
 }
 
 formatting() {
@@ -135,6 +143,15 @@ unit_tests() {
     count "$build/meson-logs/testlog.json"
 }
 
+caged_tests() {
+    say "the worker in its cage"
+    rm -f "$caged/meson-logs/testlog.json"
+    meson test -C "$caged" --print-errorlogs fs_sandbox
+    count "$caged/meson-logs/testlog.json"
+    SECRETFS_BUILD=$caged python_tests tests/integration/test_survival.py \
+        tests/integration/test_files.py
+}
+
 # Arguments are pytest's.
 python_tests() {
     say "integration tests and real clients"
@@ -167,6 +184,7 @@ if [ $# -gt 0 ]; then
 else
     static_checks
     unit_tests
+    caged_tests
     python_tests tests/integration tests/clients
 fi
 check "no sanitizer report" sanitizer_reports

@@ -19,7 +19,7 @@ as() { setpriv --reuid="$1" --regid="$(id -g "$1")" --clear-groups "${@:2}"; }
 [ -c /dev/fuse ] || modprobe fuse || { echo "quickstart: this kernel has no FUSE" >&2; exit 1; }
 
 say "1. Packages"
-packages=(gcc pkg-config meson ninja-build libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev)
+packages=(gcc pkg-config meson ninja-build libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev)
 missing=()
 for p in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")

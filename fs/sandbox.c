@@ -1,0 +1,175 @@
+/*
+ * Landlock (https://docs.kernel.org/userspace-api/landlock.html) and seccomp through libseccomp.
+ *
+ * Sanitizers need calls and files of their own when they report, so their builds go without.
+ */
+#include "sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef LANDLOCK_ACCESS_FS_REFER /* Linux 5.19 */
+#define LANDLOCK_ACCESS_FS_REFER (1ULL << 13)
+#endif
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE /* 6.2 */
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
+#endif
+
+/* Every right of the first version; later versions add one each. */
+#define LANDLOCK_ALL_V1 ((LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1)
+
+/* What SQLite does with a store and its log. */
+#define LANDLOCK_STORE                                                                            \
+    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_DIR | \
+     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE)
+
+static __u64 handled_rights(long version)
+{
+    __u64 rights = LANDLOCK_ALL_V1;
+    if (version >= 2)
+        rights |= LANDLOCK_ACCESS_FS_REFER;
+    if (version >= 3)
+        rights |= LANDLOCK_ACCESS_FS_TRUNCATE;
+    return rights;
+}
+
+static bool allow_folder(int ruleset, const char *store, __u64 rights)
+{
+    char *folder = strndup(store, (size_t)(strrchr(store, '/') - store + 1));
+    struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = -1};
+
+    if (folder == NULL)
+        return false;
+    rule.parent_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    free(folder);
+    if (rule.parent_fd < 0)
+        return false;
+    bool added = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0;
+    close(rule.parent_fd);
+    return added;
+}
+
+static bool restrict_files(const char *store)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    struct landlock_ruleset_attr attr = {.handled_access_fs = handled_rights(version)};
+
+    if (version < 0)
+        return errno == ENOSYS || errno == EOPNOTSUPP;
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+    if (ruleset < 0)
+        return false;
+    __u64 rights = LANDLOCK_STORE | (version >= 3 ? LANDLOCK_ACCESS_FS_TRUNCATE : 0);
+    bool restricted = allow_folder(ruleset, store, rights) &&
+                      syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+    close(ruleset);
+    return restricted;
+}
+
+/* What a worker does from here on: requests, SQLite, locked memory, threads, the end. */
+static const int allowed[] = {
+    /* the device, the store and its log */
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(openat),
+    SCMP_SYS(close),
+    SCMP_SYS(lseek),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(stat),
+    SCMP_SYS(lstat),
+    SCMP_SYS(statx),
+    SCMP_SYS(access),
+    SCMP_SYS(faccessat),
+    SCMP_SYS(faccessat2),
+    SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat),
+    SCMP_SYS(getcwd),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(unlink),
+    SCMP_SYS(unlinkat),
+    SCMP_SYS(fchown),
+    SCMP_SYS(fchmod),
+    SCMP_SYS(fallocate),
+    /* waiting, and the supervisor */
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(eventfd2),
+    SCMP_SYS(inotify_init1),
+    SCMP_SYS(inotify_add_watch),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(pipe2),
+    /* memory */
+    SCMP_SYS(brk),
+    SCMP_SYS(mmap),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(mprotect),
+    SCMP_SYS(madvise),
+    SCMP_SYS(mlock),
+    SCMP_SYS(munlock),
+    SCMP_SYS(getrandom),
+    /* threads, signals and time */
+    SCMP_SYS(clone),
+    SCMP_SYS(clone3),
+    SCMP_SYS(futex),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(prlimit64),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getpid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getuid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+};
+
+static bool restrict_calls(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    int error = filter ? 0 : -ENOMEM;
+
+    for (size_t i = 0; error == 0 && i < sizeof allowed / sizeof allowed[0]; i++)
+        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    if (error == 0)
+        error = seccomp_load(filter);
+    seccomp_release(filter);
+    errno = -error;
+    return error == 0;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX 0
+#else
+#define SANDBOX 1
+#endif
+
+bool sandbox_enter(const char *store)
+{
+    return !SANDBOX || (restrict_files(store) && restrict_calls());
+}

@@ -1,0 +1,17 @@
+/*
+ * The worker's cage: Landlock, so that it reaches no file but those in the store's folder, and a
+ * seccomp filter, so that a system call it has no use for ends it. Both are entered once and hold
+ * for all threads begun later.
+ */
+#ifndef FS_SANDBOX_H
+#define FS_SANDBOX_H
+
+#include <stdbool.h>
+
+/*
+ * Enter both, for a store at the absolute path `store`. PR_SET_NO_NEW_PRIVS must be set. A kernel
+ * without Landlock is accepted. Returns false with errno.
+ */
+bool sandbox_enter(const char *store);
+
+#endif

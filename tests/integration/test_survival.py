@@ -1,0 +1,250 @@
+"""A worker may die at any moment: readers notice nothing. What it may do is little, and is looked at here."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import SECRETFS, Child, error_of, eventually
+
+KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
+LONGEST_CALL_S = 1.0
+
+
+def worker_of(served):
+    """The pid of the daemon's worker; there is a moment without one after a kill."""
+    argv = ["pgrep", "-x", "secretfs-worker", "-P", str(served.process.pid)]
+    found = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout.split()
+    return int(found[0]) if found else None
+
+
+def kill_worker(served):
+    """Kill one that lives; the one that pgrep saw may be the last one, just collected."""
+
+    def kill():
+        worker = worker_of(served)
+        if worker:
+            os.kill(worker, signal.SIGKILL)
+        return worker
+
+    eventually(kill)
+
+
+def value(number):
+    """Tells its number at both ends, and its size by its number."""
+    return b"%d %s %d" % (number, b"x" * (number * 7919 % 5000), number)
+
+
+def number_of(data):
+    number = int(data.split(b" ", 1)[0])
+    assert data == value(number), data[:40]
+    return number
+
+
+class Reader:
+    """Calls `step` again and again in a process of its own; says what went wrong, and the longest call."""
+
+    def __init__(self, step, stop):
+        self.child = Child(self._run, step, stop)
+
+    @staticmethod
+    def _run(step, stop):
+        calls, longest, errors = 0, 0.0, []
+        while not stop.exists():
+            begun = time.monotonic()
+            try:
+                step()
+            except (OSError, AssertionError) as error:
+                errors = [*errors[:2], repr(error)]
+            longest = max(longest, time.monotonic() - begun)
+            calls += 1
+        return calls, longest, errors
+
+
+def reading(path):
+    """Opens, reads and closes; versions must not go back."""
+    last = 0
+
+    def step():
+        nonlocal last
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.readall()
+        assert len(data) == size, (len(data), size)
+        number = number_of(data)
+        assert number >= last, (number, last)
+        last = number
+
+    return step
+
+
+def reading_uncached(path, content):
+    def step():
+        with open(path, "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert file.read(len(content) + 1) == content
+
+    return step
+
+
+def listing(path, names):
+    def step():
+        assert sorted(os.listdir(path)) == names
+
+    return step
+
+
+def test_no_reader_notices_that_workers_are_killed(store, mount, folder, measured):
+    content = random.Random(1).randbytes(20000)
+    store.quick = True
+    store.put("rotated", value(1))
+    store.put("fixed", content)
+    served = mount()
+    stop = folder / "stop"
+    steps = [
+        reading(served.path / "rotated"),
+        reading_uncached(served.path / "fixed", content),
+        listing(served.path, ["fixed", "rotated"]),
+        lambda: os.stat(served.path / "fixed"),
+    ]
+    readers = [Reader(step, stop) for step in steps]
+    number = 1
+    try:
+        for kills in range(KILLS):
+            kill_worker(served)
+            if kills % 5 == 0:
+                number += 1
+                store.put("rotated", value(number))
+            time.sleep(random.random() * 0.03)
+        eventually(lambda: number_of((served.path / "rotated").read_bytes()) == number)
+    finally:
+        stop.touch()
+        results = [reader.child.result() for reader in readers]
+    for calls, longest, errors in results:
+        assert errors == []
+        assert calls > 10
+        assert longest <= LONGEST_CALL_S
+    measured(
+        f"{KILLS} kills and {number} rotations under {sum(calls for calls, _, _ in results)} calls: none"
+        f" failed, the longest took {max(longest for _, longest, _ in results):.2f} s"
+    )
+
+
+def test_what_is_committed_while_no_worker_lives_is_served_by_the_next(store, mount):
+    for path in ("rotated", "moved", "removed", "opened"):
+        store.put(path, b"old", "--mode", "0444")
+    served = mount()
+    for path in ("rotated", "moved", "removed", "opened"):
+        assert (served.path / path).read_bytes() == b"old"
+    held = os.open(served.path / "rotated", os.O_RDONLY)
+    os.kill(served.process.pid, signal.SIGSTOP)
+    kill_worker(served)
+    store.put("rotated", b"newer")
+    store.put("added", b"new")
+    store.ctl("mv", "moved", "elsewhere")
+    store.ctl("rm", "removed")
+    store.ctl("chmod", "0400", "opened")
+    os.kill(served.process.pid, signal.SIGCONT)
+    eventually(lambda: (served.path / "rotated").read_bytes() == b"newer")
+    eventually(lambda: error_of(os.stat, served.path / "moved") == "ENOENT")
+    eventually(lambda: error_of(os.stat, served.path / "removed") == "ENOENT")
+    eventually(lambda: (served.path / "opened").stat().st_mode & 0o777 == 0o400)
+    assert (served.path / "elsewhere").read_bytes() == b"old"
+    assert (served.path / "added").read_bytes() == b"new"
+    assert os.pread(held, 10, 0) == b"old"
+    os.close(held)
+
+
+def test_an_open_file_and_a_mapping_outlive_the_worker(store, mount):
+    content = random.Random(2).randbytes(300000)
+    store.put("big", content)
+    served = mount()
+    with open(served.path / "big", "rb", buffering=0) as file:
+        first = file.read(1000)
+        kill_worker(served)
+        assert first + file.readall() == content
+
+
+def test_the_supervisor_takes_the_worker_with_it(store, mount):
+    store.put("a", b"value")
+    served = mount()
+    worker = worker_of(served)
+    served.killed()
+    begun = time.monotonic()
+    assert eventually(lambda: error_of(os.listdir, served.path) == "ENOTCONN", timeout=1)
+    assert time.monotonic() - begun < 1
+    eventually(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def status_of(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def sanitized():
+    """Whether the programs were built with sanitizers, which the worker's cage has no room for."""
+    return b"__asan_init" in SECRETFS.read_bytes()
+
+
+def test_a_worker_has_no_rights_to_spare(store, mount):
+    store.put("a", b"value")
+    served = mount()
+    worker = worker_of(served)
+    status = status_of(worker)
+    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[capabilities], 16) == 0, capabilities
+    assert status["NoNewPrivs"] == "1"
+    assert status["Groups"].split() == []
+    assert status["Seccomp"] == ("0" if sanitized() else "2")
+    limits = Path(f"/proc/{worker}/limits").read_text()
+    assert "Max core file size        0                    0" in limits
+    environment = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
+    assert {entry.split(b"=")[0] for entry in environment} <= {b"", b"ASAN_OPTIONS", b"UBSAN_OPTIONS"}
+    assert Path(f"/proc/{worker}/comm").read_text() == "secretfs-worker\n"
+    assert Path(f"/proc/{served.process.pid}/comm").read_text() == "secretfs\n"
+
+
+def test_a_worker_runs_as_the_owner_of_the_store(store, mount):
+    store.put("a", b"value", "--owner", "4711")
+    for path in [store.folder, *store.files()]:
+        os.chown(path, 4242, 4242)
+    served = mount()
+    assert status_of(worker_of(served))["Uid"].split() == ["4242"] * 4
+    assert (served.path / "a").read_bytes() == b"value"
+    store.put("a", b"rotated")
+    eventually(lambda: (served.path / "a").read_bytes() == b"rotated")
+
+
+def memory_contains(pid, needle):
+    """Whether any readable private memory of a process holds the bytes."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights, *_ = line.split()
+            if not rights.startswith("r") or "[v" in line:
+                continue
+            begin, end = (int(part, 16) for part in span.split("-"))
+            if end - begin > 1 << 30:
+                continue
+            try:
+                memory.seek(begin)
+                if needle in memory.read(end - begin):
+                    return True
+            except OSError:
+                continue
+    return False
+
+
+@pytest.mark.parametrize("size", [64, 5000, 200000])
+def test_a_value_that_was_read_is_in_no_memory_of_the_daemon(store, mount, size):
+    canary = b"canary-%d-" % size + os.urandom(16).hex().encode()
+    store.put("a", canary.ljust(size, b"."))
+    served = mount()
+    assert (served.path / "a").read_bytes().startswith(canary)
+    time.sleep(1)
+    for pid in (served.process.pid, worker_of(served)):
+        assert not memory_contains(pid, canary)
