@@ -16,10 +16,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -61,7 +63,32 @@ struct daemon {
     struct mount mount;
     struct supervisor supervisor;
     int signals;
+    pthread_t attaching; /* the thread that shows the tree, */
+    int attached_fd;     /* which says here that it is done, */
+    bool attached;       /* and how */
+    bool serving;        /* the tree has been shown */
 };
+
+/*
+ * Attaching looks the tree up, which waits for a worker, which may die before it answers: so it has
+ * a thread of its own, and the supervisor is there to start another worker.
+ */
+static void *attach(void *arg)
+{
+    struct daemon *d = arg;
+    uint64_t one = 1;
+
+    d->attached = mount_attach(&d->mount);
+    while (write(d->attached_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+    return NULL;
+}
+
+static bool signal_waits(const struct daemon *d)
+{
+    struct pollfd fd = {.fd = d->signals, .events = POLLIN};
+    return poll(&fd, 1, 0) > 0;
+}
 
 /* The worker's end is also the session's, unless it was killed or failed: then another takes its
  * place. */
@@ -82,8 +109,10 @@ static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
              WIFSIGNALED(wait_status) ? "signal" : "exit status",
              WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
     nanosleep(&delay, NULL);
-    *ret_failed = !supervisor_start_worker(s);
-    return !*ret_failed;
+    /* Short of processes or memory: signals are still obeyed, and requests wait. */
+    while (!supervisor_start_worker(s) && !signal_waits(d))
+        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    return true;
 }
 
 /* Take a signal. False if it says that the daemon is to end. */
@@ -100,33 +129,47 @@ static bool take_signal(struct daemon *d, bool *ret_failed)
            replace_worker(d, wait_status, ret_failed);
 }
 
+/* Whether the public mount is gone and the private one isn't yet. */
+static bool was_unmounted(const struct daemon *d)
+{
+    return d->mount.private_fd >= 0 && !mount_attached(&d->mount);
+}
+
 /* Until the session has ended, or a signal says that it should. False if it ended badly. */
 static bool supervise(struct daemon *d)
 {
-    struct mount *mount = &d->mount;
     struct pollfd fds[] = {
         {.fd = d->signals, .events = POLLIN},
+        {.fd = d->attached_fd, .events = POLLIN},
         {.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), .events = POLLPRI},
     };
     bool failed = false;
     bool running = true;
 
-    while (running) {
-        int ready = poll(fds, 2, -1);
-        if (ready < 0 && errno != EINTR) {
+    while (running && !failed) {
+        int ready = poll(fds, 3, -1);
+        if (ready < 0 && errno != EINTR)
             log_system_error("wait for", "the end", errno);
-            failed = true;
-            break;
+        if (ready < 0) {
+            failed = errno != EINTR;
+            continue;
         }
-        if (ready > 0 && fds[0].revents)
+        if (fds[0].revents)
             running = take_signal(d, &failed);
-        if (ready > 0 && fds[1].revents && mount->private_fd >= 0 && !mount_attached(mount)) {
-            log_line("unmounted; ending as soon as nothing uses '%s' any more", mount->path);
-            mount_drop_private(mount);
+        if (fds[1].revents) {
+            fds[1].fd = -1;
+            d->serving = d->attached;
+            failed |= !d->attached;
+            if (d->serving)
+                log_line("serving %s at %s", d->supervisor.handoff.store, d->mount.path);
+        }
+        if (d->serving && (fds[1].revents || fds[2].revents) && was_unmounted(d)) {
+            log_line("unmounted; ending as soon as nothing uses '%s' any more", d->mount.path);
+            mount_drop_private(&d->mount);
         }
     }
-    if (fds[1].fd >= 0)
-        close(fds[1].fd);
+    if (fds[2].fd >= 0)
+        close(fds[2].fd);
     return !failed;
 }
 
@@ -137,13 +180,22 @@ static enum status serve_until_end(struct daemon *d)
 
     if (!supervisor_init(s) || !supervisor_start_worker(s) || !supervisor_wait_serving(s, &status))
         return (enum status)status;
-    if (mount_attach(&d->mount)) {
-        log_line("serving %s at %s", s->handoff.store, d->mount.path);
+    d->attached_fd = eventfd(0, EFD_CLOEXEC);
+    if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
+        if (d->serving)
+            mount_detach(&d->mount);
+        supervisor_stop_worker(s);
+        mount_close_device(&d->mount); /* what still waits for an answer gets ENOTCONN now */
+        pthread_join(d->attaching, NULL);
+    } else {
+        log_system_error("mount at", d->mount.path, errno);
+        supervisor_stop_worker(s);
     }
     mount_detach(&d->mount);
     mount_drop_private(&d->mount);
-    supervisor_stop_worker(s);
+    if (d->attached_fd >= 0)
+        close(d->attached_fd);
     return (enum status)status;
 }
 

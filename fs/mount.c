@@ -225,11 +225,17 @@ void mount_drop_private(struct mount *mount)
     mount->private_fd = -1;
 }
 
+void mount_close_device(struct mount *mount)
+{
+    if (mount->device_fd >= 0)
+        close(mount->device_fd);
+    mount->device_fd = -1;
+}
+
 void mount_release(struct mount *mount)
 {
     mount_drop_private(mount);
-    if (mount->device_fd >= 0)
-        close(mount->device_fd);
+    mount_close_device(mount);
     if (mount->point_fd >= 0)
         close(mount->point_fd);
     if (mount->made && mount->id == 0)

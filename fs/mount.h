@@ -48,6 +48,10 @@ bool mount_attached(const struct mount *mount);
 /* Take the public mount away, also while files are open. Harmless when it is gone. */
 void mount_detach(struct mount *mount);
 
+/* Close the device. When no worker has it open either, every request that waits fails with
+ * ENOTCONN. */
+void mount_close_device(struct mount *mount);
+
 /* Let go of the private mount. The superblock ends when nothing else uses it: no bind mount, no
  * file. */
 void mount_drop_private(struct mount *mount);

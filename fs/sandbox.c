@@ -5,6 +5,7 @@
  */
 #include "sandbox.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -169,7 +170,17 @@ static bool restrict_calls(void)
 #define SANDBOX 1
 #endif
 
+/* glibc loads it when a thread is first cancelled, which is how libfuse ends its threads; too late
+ * then. */
+static bool load_unwinder(void)
+{
+    bool loaded = dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL) != NULL;
+    if (!loaded)
+        errno = ENOENT;
+    return loaded;
+}
+
 bool sandbox_enter(const char *store)
 {
-    return !SANDBOX || (restrict_files(store) && restrict_calls());
+    return !SANDBOX || (load_unwinder() && restrict_files(store) && restrict_calls());
 }

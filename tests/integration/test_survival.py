@@ -181,6 +181,15 @@ def test_the_supervisor_takes_the_worker_with_it(store, mount):
     eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_ends_without_a_word(store, mount, signum):
+    store.put("a", b"value")
+    served = mount()
+    assert (served.path / "a").read_bytes() == b"value"
+    served.stop(signum)
+    assert served.log.read_text().splitlines() == [f"secretfs: serving {store.path} at {served.path}"]
+
+
 def status_of(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
