@@ -59,6 +59,8 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+#define START_RETRY_MS 1000
+
 struct daemon {
     struct mount mount;
     struct supervisor supervisor;
@@ -84,10 +86,16 @@ static void *attach(void *arg)
     return NULL;
 }
 
-static bool signal_waits(const struct daemon *d)
+/* Take the next signal, waiting up to `timeout_ms` for it (-1: for ever). True if it says that the
+ * daemon is to end. */
+static bool told_to_end(const struct daemon *d, int timeout_ms)
 {
     struct pollfd fd = {.fd = d->signals, .events = POLLIN};
-    return poll(&fd, 1, 0) > 0;
+    struct signalfd_siginfo info;
+
+    return poll(&fd, 1, timeout_ms) > 0 &&
+           read(d->signals, &info, sizeof info) == (ssize_t)sizeof info &&
+           info.ssi_signo != SIGCHLD;
 }
 
 /* The worker's end is also the session's, unless it was killed or failed: then another takes its
@@ -103,27 +111,25 @@ static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
         *ret_failed = true;
         return false;
     }
-    int delay_ms = supervisor_delay_ms(s);
-    struct timespec delay = {.tv_sec = delay_ms / 1000, .tv_nsec = delay_ms % 1000 * 1000000L};
     log_line("the worker died (%s %d); starting another",
              WIFSIGNALED(wait_status) ? "signal" : "exit status",
              WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
-    nanosleep(&delay, NULL);
-    /* Short of processes or memory: signals are still obeyed, and requests wait. */
-    while (!supervisor_start_worker(s) && !signal_waits(d))
-        nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-    return true;
+    /* Short of processes or memory it is tried again, and requests wait. */
+    int delay_ms = supervisor_delay_ms(s);
+    while (delay_ms == 0 || !told_to_end(d, delay_ms)) {
+        if (supervisor_start_worker(s))
+            return true;
+        delay_ms = START_RETRY_MS;
+    }
+    return false;
 }
 
-/* Take a signal. False if it says that the daemon is to end. */
+/* A signal has come. False if the daemon is to end. */
 static bool take_signal(struct daemon *d, bool *ret_failed)
 {
-    struct signalfd_siginfo info;
     int wait_status = 0;
 
-    if (read(d->signals, &info, sizeof info) != (ssize_t)sizeof info)
-        return true;
-    if (info.ssi_signo != SIGCHLD)
+    if (told_to_end(d, 0))
         return false;
     return !supervisor_reap(&d->supervisor, &wait_status) ||
            replace_worker(d, wait_status, ret_failed);
