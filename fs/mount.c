@@ -54,7 +54,8 @@ static char *resolve(const char *mountpoint)
     return path;
 }
 
-/* A daemon that was killed leaves a mount that answers ENOTCONN; only our own kind is taken away.
+/* A daemon that was killed leaves a mount that answers ENOTCONN, or ECONNABORTED while it dies;
+ * only our own kind is taken away.
  */
 static bool clean_dead_mount(const char *path)
 {
@@ -62,7 +63,7 @@ static bool clean_dead_mount(const char *path)
     struct mountinfo_entry entry;
 
     /* Not stat(2), which the kernel may answer from its cache long after the daemon has died. */
-    while (statfs(path, &st) != 0 && errno == ENOTCONN) {
+    while (statfs(path, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
         if (!mountinfo_find_path(path, &entry) || !entry.is_secretfs) {
             log_line("cannot mount at '%s': a dead mount of another filesystem is there; "
                      "umount it first",
