@@ -8,6 +8,7 @@
 #include "log.h"
 #include "mount.h"
 #include "options.h"
+#include "ready.h"
 #include "status.h"
 #include "supervisor.h"
 #include "unlock.h"
@@ -166,8 +167,10 @@ static bool supervise(struct daemon *d)
             fds[1].fd = -1;
             d->serving = d->attached;
             failed |= !d->attached;
-            if (d->serving)
+            if (d->serving) {
                 log_line("serving %s at %s", d->supervisor.handoff.store, d->mount.path);
+                ready_notify("READY=1\nSTATUS=serving");
+            }
         }
         if (d->serving && (fds[1].revents || fds[2].revents) && was_unmounted(d)) {
             log_line("unmounted; ending as soon as nothing uses '%s' any more", d->mount.path);
@@ -189,6 +192,7 @@ static enum status serve_until_end(struct daemon *d)
     d->attached_fd = eventfd(0, EFD_CLOEXEC);
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
+        ready_notify("STOPPING=1");
         if (d->serving)
             mount_detach(&d->mount);
         supervisor_stop_worker(s);

@@ -241,7 +241,7 @@ class Store:
 class Mount:
     """A running secretfs, serving one store at one place."""
 
-    def __init__(self, store, path, *options, prefix=(), pass_fds=()):
+    def __init__(self, store, path, *options, prefix=(), **spawning):
         self.path = path
         self.log = path.with_name(path.name + ".log")
         unlock = [f"key_file={store.key}"] if store.unlock else []
@@ -251,7 +251,7 @@ class Mount:
                 [*prefix, SECRETFS, *words, store.path, path],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
-                pass_fds=pass_fds,
+                **spawning,
             )
         try:
             eventually(self._serving, timeout=20)

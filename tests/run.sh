@@ -16,7 +16,7 @@ passed=0 failed=0
 
 packages=(
     build-essential pkg-config meson ninja-build                                  # to build
-    libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev libcmocka-dev
+    libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev libsystemd-dev libcmocka-dev
     clang clang-tidy clang-format cppcheck libclang-rt-14-dev mandoc              # to check
     python3 python3-pytest python3-dotenv                                         # to test
     acl attr binutils fuse3 mount passwd procps strace util-linux

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -338,3 +339,14 @@ def test_files_that_go_from_their_places_are_noticed(filled, mount, folder, harm
     harm(filled, folder)
     eventually(lambda: "removed or another is in its place" in served.log.read_text())
     assert (served.path / "a").read_bytes() == b"value"
+
+
+def test_the_service_manager_hears_when_it_serves_and_when_it_ends(filled, mount, folder):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(10)
+        served = mount(env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify")})
+        assert manager.recv(4096) == b"READY=1\nSTATUS=serving"
+        assert mounted(served.path)
+        served.stop()
+        assert manager.recv(4096) == b"STOPPING=1"
