@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,11 +231,14 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_open(req, fi);
 }
 
-/* A read that fails is worth a line; a version that is gone is not, its reader was late. */
-static void report(fuse_ino_t ino, enum store_err err)
+/* A read that fails is worth a line, though no more than one a second: whoever may read could fill
+ * the log. A version that is gone is not worth any, its reader was late. */
+static void report(struct serve *serve, fuse_ino_t ino, enum store_err err)
 {
+    time_t now = time(NULL);
     char number[24];
-    if (err == STORE_ERR_NO_VERSION)
+
+    if (err == STORE_ERR_NO_VERSION || atomic_exchange(&serve->reported, now) == now)
         return;
     snprintf(number, sizeof number, "%llu", (unsigned long long)ino);
     log_store_error("read the inode", number, err);
@@ -249,7 +253,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct secbuf value = values_take(&serve->values);
     enum store_err err = store_read(serve->tree.store, fi->fh, &value);
     if (err) {
-        report(ino, err);
+        report(serve, ino, err);
         fuse_reply_err(req, tree_errno(err));
     } else {
         size_t left = at < value.len ? value.len - at : 0;

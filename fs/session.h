@@ -10,6 +10,7 @@
 #include "values.h"
 
 #include <pthread.h>
+#include <time.h>
 
 struct fuse_session;
 
@@ -21,7 +22,8 @@ struct serve {
     int device_fd;    /* the session's own */
     pthread_t thread; /* runs libfuse's loop, which has workers of its own */
     int ended_fd;
-    bool failed; /* written by `thread`, read after it has ended */
+    bool failed;             /* written by `thread`, read after it has ended */
+    _Atomic time_t reported; /* the second in which a failed read was last logged */
 };
 
 /* Have the kernel send again what a former process has left unanswered. False where it can't
