@@ -44,7 +44,7 @@ static void harden(void)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
-/* The signals that end the daemon, as a descriptor; blocked for all threads, which inherit the
+/* The signals that the daemon obeys, as a descriptor; blocked for all threads, which inherit the
  * mask. */
 static int open_signals(void)
 {
@@ -87,24 +87,39 @@ static void *attach(void *arg)
     return NULL;
 }
 
-/* Take the next signal, waiting up to `timeout_ms` for it (-1: for ever). True if it says that the
- * daemon is to end. */
-static bool told_to_end(const struct daemon *d, int timeout_ms)
+/* Take the next signal, waiting up to `timeout_ms` for it. 0 if there is none. */
+static int next_signal(const struct daemon *d, int timeout_ms)
 {
     struct pollfd fd = {.fd = d->signals, .events = POLLIN};
     struct signalfd_siginfo info;
 
-    return poll(&fd, 1, timeout_ms) > 0 &&
-           read(d->signals, &info, sizeof info) == (ssize_t)sizeof info &&
-           info.ssi_signo != SIGCHLD;
+    if (poll(&fd, 1, timeout_ms) <= 0 ||
+        read(d->signals, &info, sizeof info) != (ssize_t)sizeof info)
+        return 0;
+    return (int)info.ssi_signo;
+}
+
+static bool is_end(int signo)
+{
+    return signo == SIGTERM || signo == SIGINT;
+}
+
+/* Start a worker, after a while; short of processes or memory it is tried again, and requests wait.
+ * False if the daemon is told to end meanwhile. */
+static bool start_worker(struct daemon *d, int delay_ms)
+{
+    while (delay_ms == 0 || !is_end(next_signal(d, delay_ms))) {
+        if (supervisor_start_worker(&d->supervisor))
+            return true;
+        delay_ms = START_RETRY_MS;
+    }
+    return false;
 }
 
 /* The worker's end is also the session's, unless it was killed or failed: then another takes its
  * place. */
 static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
 {
-    struct supervisor *s = &d->supervisor;
-
     if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_ENDED)
         return false;
     if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_CANT_RESUME) {
@@ -115,23 +130,19 @@ static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
     log_line("the worker died (%s %d); starting another",
              WIFSIGNALED(wait_status) ? "signal" : "exit status",
              WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
-    /* Short of processes or memory it is tried again, and requests wait. */
-    int delay_ms = supervisor_delay_ms(s);
-    while (delay_ms == 0 || !told_to_end(d, delay_ms)) {
-        if (supervisor_start_worker(s))
-            return true;
-        delay_ms = START_RETRY_MS;
-    }
-    return false;
+    return start_worker(d, supervisor_delay_ms(&d->supervisor));
 }
 
 /* A signal has come. False if the daemon is to end. */
 static bool take_signal(struct daemon *d, bool *ret_failed)
 {
+    int signo = next_signal(d, 0);
     int wait_status = 0;
 
-    if (told_to_end(d, 0))
+    if (is_end(signo))
         return false;
+    if (signo == SIGHUP)
+        return supervisor_upgrade(&d->supervisor) || start_worker(d, START_RETRY_MS);
     return !supervisor_reap(&d->supervisor, &wait_status) ||
            replace_worker(d, wait_status, ret_failed);
 }
@@ -187,7 +198,8 @@ static enum status serve_until_end(struct daemon *d)
     struct supervisor *s = &d->supervisor;
     int status = STATUS_FAILED;
 
-    if (!supervisor_init(s) || !supervisor_start_worker(s) || !supervisor_wait_serving(s, &status))
+    if (!supervisor_init(s) || !supervisor_start_worker(s) ||
+        !supervisor_wait_serving(s, -1, &status))
         return (enum status)status;
     d->attached_fd = eventfd(0, EFD_CLOEXEC);
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {

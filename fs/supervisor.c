@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define LASTING_MS 1000 /* a worker that lived this long was no failure */
 #define DELAY_MAX_MS 1000
 #define STOP_MS 5000
+#define UPGRADE_MS 5000
 
 static int64_t now_ms(void)
 {
@@ -32,7 +34,9 @@ bool supervisor_init(struct supervisor *s)
 {
     s->kept_fd = memfd_create("secretfs-kept", MFD_CLOEXEC);
     s->executable_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    if (s->kept_fd < 0 || s->executable_fd < 0 || ftruncate(s->kept_fd, sizeof(struct kept)) != 0) {
+    ssize_t len = readlink("/proc/self/exe", s->executable, sizeof s->executable - 1);
+    if (s->kept_fd < 0 || s->executable_fd < 0 || len < 0 ||
+        ftruncate(s->kept_fd, sizeof(struct kept)) != 0) {
         log_system_error("start", WORKER_NAME, errno);
         return false;
     }
@@ -100,22 +104,49 @@ static void forget_worker(struct supervisor *s)
     s->pid = 0;
 }
 
-bool supervisor_wait_serving(struct supervisor *s, int *ret_status)
+bool supervisor_wait_serving(struct supervisor *s, int timeout_ms, int *ret_status)
 {
-    char byte;
-    ssize_t n;
+    struct pollfd fd = {.fd = s->socket, .events = POLLIN};
+    char byte = 0;
     int wait_status = 0;
+    int ready;
 
     do
-        n = recv(s->socket, &byte, 1, 0);
-    while (n < 0 && errno == EINTR);
-    if (n == 1 && byte == HANDOFF_SERVING)
+        ready = poll(&fd, 1, timeout_ms);
+    while (ready < 0 && errno == EINTR);
+    if (ready > 0 && recv(s->socket, &byte, 1, 0) == 1 && byte == HANDOFF_SERVING)
         return true;
+    if (ready <= 0)
+        kill(s->pid, SIGKILL);
     while (waitpid(s->pid, &wait_status, 0) < 0 && errno == EINTR)
         ;
     forget_worker(s);
     *ret_status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1;
     return false;
+}
+
+bool supervisor_upgrade(struct supervisor *s)
+{
+    int old_fd = s->executable_fd;
+    int status = 0;
+    int new_fd = open(s->executable, O_RDONLY | O_CLOEXEC);
+
+    if (new_fd < 0) {
+        log_system_error("upgrade to", s->executable, errno);
+        return true;
+    }
+    supervisor_stop_worker(s);
+    s->executable_fd = new_fd;
+    if (supervisor_start_worker(s) && supervisor_wait_serving(s, UPGRADE_MS, &status)) {
+        log_line("upgraded to the '%s' of now", s->executable);
+        close(old_fd);
+        return true;
+    }
+    log_line("cannot upgrade to '%s': it does not serve; going on with the one from before",
+             s->executable);
+    s->executable_fd = old_fd;
+    close(new_fd);
+    return supervisor_start_worker(s);
 }
 
 bool supervisor_reap(struct supervisor *s, int *ret_wait_status)

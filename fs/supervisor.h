@@ -16,6 +16,7 @@ struct supervisor {
     int device_fd; /* borrowed from the mount */
     int kept_fd;
     int executable_fd; /* what workers run, whatever is at its path by now */
+    char executable[PATH_MAX];
     int socket;        /* to the worker; -1 while there is none */
     pid_t pid;         /* 0 while there is none */
     unsigned failures; /* workers in a row that did not last */
@@ -32,10 +33,17 @@ bool supervisor_init(struct supervisor *supervisor);
 bool supervisor_start_worker(struct supervisor *supervisor);
 
 /*
- * Wait until the worker serves. False when it has ended instead: then *ret_status is its exit
- * status, and it has said why.
+ * Wait until the worker serves, for `timeout_ms` at most (-1: as long as it takes). False when it
+ * has ended instead, or was killed for taking too long: then *ret_status is its exit status.
  */
-bool supervisor_wait_serving(struct supervisor *supervisor, int *ret_status);
+bool supervisor_wait_serving(struct supervisor *supervisor, int timeout_ms, int *ret_status);
+
+/*
+ * Replace the worker by one from the executable that is at our path now. If that doesn't serve in
+ * time, the one from before is started again. Requests wait meanwhile. Returns false when no worker
+ * could be started at all.
+ */
+bool supervisor_upgrade(struct supervisor *supervisor);
 
 /*
  * A child may have ended: collect it. True if the worker has, with its wait status, and is gone.

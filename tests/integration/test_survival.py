@@ -2,14 +2,15 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import harness
 from harness import SECRETFS, Child, error_of, eventually
 
 KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
@@ -179,6 +180,62 @@ def test_the_supervisor_takes_the_worker_with_it(store, mount):
     assert eventually(lambda: error_of(os.listdir, served.path) == "ENOTCONN", timeout=1)
     assert time.monotonic() - begun < 1
     eventually(lambda: not Path(f"/proc/{worker}").exists())
+
+
+@pytest.fixture
+def movable(folder, monkeypatch):
+    """The program at a path of its own, where it can be exchanged."""
+    program = folder / "bin" / "secretfs"
+    program.parent.mkdir()
+    shutil.copy2(SECRETFS, program)
+    monkeypatch.setattr(harness, "SECRETFS", program)
+    return program
+
+
+def exchange(program, replacement):
+    """Put another in its place as a package manager does: the running one keeps its file."""
+    shutil.copy2(replacement, program.with_suffix(".new"))
+    program.with_suffix(".new").rename(program)
+
+
+def test_an_upgrade_in_place_fails_no_call(store, mount, folder, movable):
+    content = random.Random(3).randbytes(20000)
+    store.put("fixed", content)
+    served = mount()
+    stop = folder / "stop"
+    reader = Reader(reading_uncached(served.path / "fixed", content), stop)
+    held = os.open(served.path / "fixed", os.O_RDONLY)
+    try:
+        for _ in range(5):
+            before = worker_of(served)
+            exchange(movable, SECRETFS)
+            served.process.send_signal(signal.SIGHUP)
+            eventually(lambda: worker_of(served) not in (None, before), timeout=10)
+            worker = Path(f"/proc/{worker_of(served)}/exe")
+            eventually(lambda: os.path.samefile(worker, movable))
+    finally:
+        stop.touch()
+        calls, longest, errors = reader.child.result()
+    assert errors == [] and calls > 10 and longest <= LONGEST_CALL_S
+    os.posix_fadvise(held, 0, 0, os.POSIX_FADV_DONTNEED)
+    assert os.pread(held, len(content), 0) == content
+    os.close(held)
+    assert served.log.read_text().count("upgraded to") == 5
+
+
+@pytest.mark.parametrize("broken", ["/bin/false", "/bin/cat"])
+def test_a_broken_upgrade_is_rolled_back(store, mount, movable, broken):
+    store.put("a", b"value")
+    served = mount()
+    exchange(movable, broken)
+    served.process.send_signal(signal.SIGHUP)
+    assert (served.path / "a").read_bytes() == b"value"
+    eventually(lambda: "cannot upgrade" in served.log.read_text(), timeout=10)
+    store.put("a", b"rotated")
+    eventually(lambda: (served.path / "a").read_bytes() == b"rotated", timeout=10)
+    exchange(movable, SECRETFS)
+    served.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "upgraded to" in served.log.read_text(), timeout=10)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
