@@ -165,14 +165,14 @@ static bool supervise(struct daemon *d)
     bool running = true;
 
     while (running && !failed) {
-        int ready = poll(fds, 3, -1);
+        int ready = poll(fds, 3, SUPERVISOR_LOOK_MS);
         if (ready < 0 && errno != EINTR)
             log_system_error("wait for", "the end", errno);
         if (ready < 0) {
             failed = errno != EINTR;
             continue;
         }
-        if (fds[0].revents)
+        if (fds[0].revents || ready == 0)
             running = take_signal(d, &failed);
         if (fds[1].revents) {
             fds[1].fd = -1;

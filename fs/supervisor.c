@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -149,9 +150,44 @@ bool supervisor_upgrade(struct supervisor *s)
     return supervisor_start_worker(s);
 }
 
+/* Whether the worker's first thread has ended: a process is a zombie to wait(2) only when all have.
+ */
+static bool leader_ended(pid_t pid)
+{
+    char path[64];
+    char line[256];
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    bool read = f && fgets(line, sizeof line, f);
+    if (f)
+        fclose(f);
+    const char *state = read ? strrchr(line, ')') : NULL;
+    return state && state[1] == ' ' && state[2] == 'Z';
+}
+
+/*
+ * A killed worker may leave a thread that waits in the kernel, telling it of a change, for the lock
+ * of a directory; the lock is held by a lookup that waits for an answer, which only the next worker
+ * can give. So that one is not waited for. It is collected when it has gone.
+ */
 bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
 {
-    if (s->pid == 0 || waitpid(s->pid, ret_wait_status, WNOHANG) != s->pid)
+    bool ended = false;
+    int wait_status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+        if (pid == s->pid) {
+            *ret_wait_status = wait_status;
+            ended = true;
+        }
+    }
+    if (!ended && s->pid != 0 && leader_ended(s->pid)) {
+        *ret_wait_status = SIGKILL; /* as wait(2) would say it */
+        ended = true;
+    }
+    if (!ended)
         return false;
     /* Somebody who kills workers is no reason to let readers wait; workers that fail by themselves
      * are. */
@@ -177,7 +213,7 @@ void supervisor_stop_worker(struct supervisor *s)
     if (s->pid == 0)
         return;
     kill(s->pid, SIGTERM);
-    while (waitpid(s->pid, NULL, WNOHANG) == 0) {
+    while (waitpid(s->pid, NULL, WNOHANG) == 0 && !leader_ended(s->pid)) {
         if (now_ms() > deadline)
             kill(s->pid, SIGKILL);
         nanosleep(&pause, NULL);

@@ -46,8 +46,11 @@ bool supervisor_wait_serving(struct supervisor *supervisor, int timeout_ms, int 
 bool supervisor_upgrade(struct supervisor *supervisor);
 
 /*
- * A child may have ended: collect it. True if the worker has, with its wait status, and is gone.
+ * Collect what has ended. True if the worker has, with its wait status. Ask now and then, too: the
+ * signal comes only when the last of a worker's threads has ended, which may have to wait for the
+ * next worker.
  */
+#define SUPERVISOR_LOOK_MS 100
 bool supervisor_reap(struct supervisor *supervisor, int *ret_wait_status);
 
 /* How long to wait before the next worker: nothing at first, up to a second when they keep dying.

@@ -161,6 +161,26 @@ def test_what_is_committed_while_no_worker_lives_is_served_by_the_next(store, mo
     os.close(held)
 
 
+def test_a_worker_killed_while_it_tells_the_kernel_of_a_change(store, mount):
+    """Its thread waits for a directory that a lookup holds, which only the next worker can answer."""
+    store.quick = True
+    store.put("rotated", value(1))
+    served = mount()
+    for number in range(2, 42):
+        assert number_of((served.path / "rotated").read_bytes()) <= number
+        worker = eventually(lambda: worker_of(served))
+        os.kill(worker, signal.SIGSTOP)
+        lookups = [Child(error_of, os.stat, served.path / f"missing{i}") for i in range(4)]
+        store.put("rotated", value(number))
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(random.random() * 0.002)
+        os.kill(worker, signal.SIGKILL)
+        begun = time.monotonic()
+        assert [lookup.result() for lookup in lookups] == ["ENOENT"] * 4
+        assert time.monotonic() - begun <= LONGEST_CALL_S
+    eventually(lambda: number_of((served.path / "rotated").read_bytes()) == number)
+
+
 def test_an_open_file_and_a_mapping_outlive_the_worker(store, mount):
     content = random.Random(2).randbytes(300000)
     store.put("big", content)
