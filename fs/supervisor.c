@@ -23,6 +23,7 @@
 #define DELAY_MAX_MS 1000
 #define STOP_MS 5000
 #define UPGRADE_MS 5000
+#define LINGER_MS 50 /* threads that take longer to follow the first are stuck */
 
 static int64_t now_ms(void)
 {
@@ -105,6 +106,75 @@ static void forget_worker(struct supervisor *s)
     s->pid = 0;
 }
 
+/* Whether the worker's first thread has ended: a process is a zombie to wait(2) only when all have.
+ */
+static bool leader_ended(pid_t pid)
+{
+    char path[64];
+    char line[256];
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    bool read = f && fgets(line, sizeof line, f);
+    if (f)
+        fclose(f);
+    const char *state = read ? strrchr(line, ')') : NULL;
+    return state && state[1] == ' ' && state[2] == 'Z';
+}
+
+/* Collect every child that is gone. True if the worker is among them. */
+static bool collect(const struct supervisor *s, int *ret_wait_status)
+{
+    bool found = false;
+    int wait_status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
+        if (pid == s->pid) {
+            *ret_wait_status = wait_status;
+            found = true;
+        }
+    }
+    return found;
+}
+
+static void pause_briefly(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 5 * 1000 * 1000}, NULL);
+}
+
+/*
+ * Whether the worker has ended, and how. A killed one may leave a thread that waits in the kernel,
+ * telling it of a change, for the lock of a directory; the lock is held by a lookup that waits for
+ * an answer, which only the next worker can give. So it counts as ended with its first thread,
+ * unless the others follow at once, as they do at a clean end; it is collected when they have gone.
+ */
+static bool has_ended(const struct supervisor *s, int *ret_wait_status)
+{
+    if (collect(s, ret_wait_status))
+        return true;
+    if (s->pid == 0 || !leader_ended(s->pid))
+        return false;
+    for (int64_t deadline = now_ms() + LINGER_MS; now_ms() < deadline; pause_briefly())
+        if (collect(s, ret_wait_status))
+            return true;
+    *ret_wait_status = SIGKILL; /* as wait(2) would say it */
+    return true;
+}
+
+bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
+{
+    if (!has_ended(s, ret_wait_status))
+        return false;
+    /* Somebody who kills workers is no reason to let readers wait; workers that fail by themselves
+     * are. */
+    bool killed = WIFSIGNALED(*ret_wait_status) && WTERMSIG(*ret_wait_status) == SIGKILL;
+    bool lasted = now_ms() - s->started_ms >= LASTING_MS;
+    s->failures = killed || lasted ? 0 : s->failures + 1;
+    forget_worker(s);
+    return true;
+}
+
 bool supervisor_wait_serving(struct supervisor *s, int timeout_ms, int *ret_status)
 {
     struct pollfd fd = {.fd = s->socket, .events = POLLIN};
@@ -119,8 +189,8 @@ bool supervisor_wait_serving(struct supervisor *s, int timeout_ms, int *ret_stat
         return true;
     if (ready <= 0)
         kill(s->pid, SIGKILL);
-    while (waitpid(s->pid, &wait_status, 0) < 0 && errno == EINTR)
-        ;
+    while (!has_ended(s, &wait_status))
+        pause_briefly();
     forget_worker(s);
     *ret_status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1;
     return false;
@@ -150,54 +220,6 @@ bool supervisor_upgrade(struct supervisor *s)
     return supervisor_start_worker(s);
 }
 
-/* Whether the worker's first thread has ended: a process is a zombie to wait(2) only when all have.
- */
-static bool leader_ended(pid_t pid)
-{
-    char path[64];
-    char line[256];
-
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *f = fopen(path, "re");
-    bool read = f && fgets(line, sizeof line, f);
-    if (f)
-        fclose(f);
-    const char *state = read ? strrchr(line, ')') : NULL;
-    return state && state[1] == ' ' && state[2] == 'Z';
-}
-
-/*
- * A killed worker may leave a thread that waits in the kernel, telling it of a change, for the lock
- * of a directory; the lock is held by a lookup that waits for an answer, which only the next worker
- * can give. So that one is not waited for. It is collected when it has gone.
- */
-bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
-{
-    bool ended = false;
-    int wait_status;
-    pid_t pid;
-
-    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
-        if (pid == s->pid) {
-            *ret_wait_status = wait_status;
-            ended = true;
-        }
-    }
-    if (!ended && s->pid != 0 && leader_ended(s->pid)) {
-        *ret_wait_status = SIGKILL; /* as wait(2) would say it */
-        ended = true;
-    }
-    if (!ended)
-        return false;
-    /* Somebody who kills workers is no reason to let readers wait; workers that fail by themselves
-     * are. */
-    bool killed = WIFSIGNALED(*ret_wait_status) && WTERMSIG(*ret_wait_status) == SIGKILL;
-    bool lasted = now_ms() - s->started_ms >= LASTING_MS;
-    s->failures = killed || lasted ? 0 : s->failures + 1;
-    forget_worker(s);
-    return true;
-}
-
 int supervisor_delay_ms(const struct supervisor *s)
 {
     if (s->failures <= 1)
@@ -208,15 +230,15 @@ int supervisor_delay_ms(const struct supervisor *s)
 void supervisor_stop_worker(struct supervisor *s)
 {
     int64_t deadline = now_ms() + STOP_MS;
-    struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    int wait_status;
 
     if (s->pid == 0)
         return;
     kill(s->pid, SIGTERM);
-    while (waitpid(s->pid, NULL, WNOHANG) == 0 && !leader_ended(s->pid)) {
+    while (!has_ended(s, &wait_status)) {
         if (now_ms() > deadline)
             kill(s->pid, SIGKILL);
-        nanosleep(&pause, NULL);
+        pause_briefly();
     }
     forget_worker(s);
 }
