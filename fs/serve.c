@@ -209,9 +209,7 @@ static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
     fuse_reply_err(req, 0);
 }
 
-/* ---- Values
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Values -------------------------------------------------------------- */
 
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {

@@ -59,7 +59,7 @@ enum store_err store_create(const char *path, const struct store_credential *cre
     enum store_err err = db_create(path, &db);
     if (err)
         return err;
-    err = store_new(db, STORE_READ_WRITE, &store);
+    err = store_new(db, &store);
     if (!err)
         err = populate(store, credential);
     store_close(store);

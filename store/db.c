@@ -17,7 +17,6 @@ static const char *const sql[STATEMENT_COUNT] = {
     [EACH_SLOT] = "SELECT id, generation, NULL, NULL, box FROM slot ORDER BY id",
     [EACH_NODE] = "SELECT id, generation, lookup, seal, box FROM node ORDER BY id",
     [EACH_VERSION] = "SELECT id, generation, NULL, seal, NULL FROM version ORDER BY id",
-    [SINCE_SLOT] = "SELECT id, generation, NULL, NULL, box FROM slot WHERE generation > ?1",
     [SINCE_NODE] = "SELECT id, generation, lookup, seal, box FROM node WHERE generation > ?1",
     [FROM_VERSION] = "SELECT id, generation, NULL, seal, NULL FROM version WHERE id >= ?1",
     [FROM_NODE] = "SELECT id, generation, lookup, seal, NULL FROM node WHERE id >= ?1 ORDER BY id",
@@ -234,12 +233,10 @@ enum store_err db_each(struct db *db, enum table table, db_visit_fn *visit, void
     return walk_from(db, each[table], table, 0, visit, arg, &rows);
 }
 
-enum store_err db_each_since(struct db *db, enum table table, uint64_t generation,
-                             db_visit_fn *visit, void *arg)
+enum store_err db_each_node_since(struct db *db, uint64_t generation, db_visit_fn *visit, void *arg)
 {
     size_t rows;
-    return walk_from(db, table == TABLE_SLOT ? SINCE_SLOT : SINCE_NODE, table, generation, visit,
-                     arg, &rows);
+    return walk_from(db, SINCE_NODE, TABLE_NODE, generation, visit, arg, &rows);
 }
 
 enum store_err db_each_from(struct db *db, enum table table, uint64_t id, db_visit_fn *visit,

@@ -54,9 +54,9 @@ typedef enum store_err db_visit_fn(void *arg, const struct row *row);
 STORE_CHECKED enum store_err db_each(struct db *db, enum table table, db_visit_fn *visit,
                                      void *arg);
 
-/* The rows of `table` that were written by a generation above `generation`. Not for versions. */
-STORE_CHECKED enum store_err db_each_since(struct db *db, enum table table, uint64_t generation,
-                                           db_visit_fn *visit, void *arg);
+/* The nodes' rows that were written by a generation above `generation`. */
+STORE_CHECKED enum store_err db_each_node_since(struct db *db, uint64_t generation,
+                                                db_visit_fn *visit, void *arg);
 
 /* The rows of `table` with an id of at least `id`; versions without their boxes. */
 STORE_CHECKED enum store_err db_each_from(struct db *db, enum table table, uint64_t id,

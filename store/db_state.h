@@ -25,7 +25,6 @@ enum statement {
     EACH_SLOT,
     EACH_NODE,
     EACH_VERSION,
-    SINCE_SLOT,
     SINCE_NODE,
     FROM_VERSION,
     FROM_NODE,

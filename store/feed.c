@@ -296,7 +296,7 @@ static enum store_err check(struct feed *feed, const struct root_record *root,
         return fault(STORE_ERR_INTEGRITY, "verify", "the store",
                      "an older state was put in its place");
     feed_total(feed->index, slots, &feed->sum, feed->rows);
-    enum store_err err = db_each_since(db, TABLE_NODE, store->root.generation, check_node, feed);
+    enum store_err err = db_each_node_since(db, store->root.generation, check_node, feed);
     if (!err)
         err = db_each_from(db, TABLE_VERSION, store->root.next_id, check_version, feed);
     if (!err && feed->rows[TABLE_NODE] != root->rows[TABLE_NODE])
@@ -401,8 +401,7 @@ static enum store_err note_gone(struct feed *feed, const struct index_node *n)
 static enum store_err apply(struct feed *feed)
 {
     struct store *store = feed->store;
-    enum store_err err =
-        db_each_since(store->db, TABLE_NODE, store->root.generation, apply_node, feed);
+    enum store_err err = db_each_node_since(store->db, store->root.generation, apply_node, feed);
     for (size_t i = 0; i < feed->gone_count && !err; i++)
         err = note_gone(feed, index_find_node(feed->index, feed->gone[i]));
     for (size_t i = 0; i < feed->gone_count && !err; i++)
@@ -504,7 +503,7 @@ enum store_err store_changed_since(struct store *store, uint64_t generation,
     feed->store = store;
     feed->changes = ret_changes;
     pthread_mutex_lock(&store->db_lock);
-    enum store_err err = db_each_since(store->db, TABLE_NODE, generation, note_row, feed);
+    enum store_err err = db_each_node_since(store->db, generation, note_row, feed);
     pthread_mutex_unlock(&store->db_lock);
     free(feed);
     return err;

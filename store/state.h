@@ -25,7 +25,6 @@ struct slots {
 
 struct store {
     struct db *db;
-    enum store_access access;
     unsigned char uuid[STORE_UUID_BYTES];
     struct seal_keys keys;
     struct slots slots;
@@ -59,8 +58,7 @@ STORE_CHECKED enum store_err node_read(struct store *store, uint64_t id,
                                        struct node_record *ret_record);
 
 /* A handle around `db`, which it owns from here on, also on failure. */
-STORE_CHECKED enum store_err store_new(struct db *db, enum store_access access,
-                                       struct store **ret_store);
+STORE_CHECKED enum store_err store_new(struct db *db, struct store **ret_store);
 
 /* store_load() and store_refresh() for callers that have a transaction open and hold db_lock. */
 STORE_CHECKED enum store_err feed_load(struct store *store);

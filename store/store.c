@@ -11,7 +11,7 @@
 
 /* ---- Opening ------------------------------------------------------------- */
 
-enum store_err store_new(struct db *db, enum store_access access, struct store **ret_store)
+enum store_err store_new(struct db *db, struct store **ret_store)
 {
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL) {
@@ -19,7 +19,6 @@ enum store_err store_new(struct db *db, enum store_access access, struct store *
         return fault(STORE_ERR_NO_MEMORY, "open", "the store", NULL);
     }
     store->db = db;
-    store->access = access;
     store->watch_fd = -1;
     pthread_rwlock_init(&store->lock, NULL);
     pthread_mutex_init(&store->db_lock, NULL);
@@ -71,7 +70,7 @@ enum store_err store_open(const char *path, enum store_access access, struct sto
     struct db *db = NULL;
     enum store_err err = db_open(path, access, &db);
     if (!err)
-        err = store_new(db, access, &store);
+        err = store_new(db, &store);
     if (!err)
         err = db_get_root(db, visit_uuid, store);
     if (!err)

@@ -40,8 +40,9 @@ static enum status too_large(const struct task *task, size_t max)
     return fail(task, STATUS_FAILED, NULL, "the value is larger than %zu bytes", max);
 }
 
-enum status input_all(const struct task *task, int fd, const char *source, size_t max,
-                      struct secbuf *ret_value)
+/* `source` is what `fd` is, for messages: "standard input". */
+static enum status read_all(const struct task *task, int fd, const char *source, size_t max,
+                            struct secbuf *ret_value)
 {
     SECBUF_AUTO struct secbuf value = SECBUF_INIT;
     ssize_t n = 1;
@@ -74,9 +75,9 @@ enum status input_file(const struct task *task, const char *path, size_t max,
     AUTO_CLOSE int fd = -1;
 
     if (strcmp(path, "-") == 0)
-        return input_all(task, STDIN_FILENO, "standard input", max, ret_value);
+        return read_all(task, STDIN_FILENO, "standard input", max, ret_value);
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return fail(task, STATUS_FAILED, NULL, "opening '%s' failed: %s", path, strerror(errno));
-    return input_all(task, fd, path, max, ret_value);
+    return read_all(task, fd, path, max, ret_value);
 }

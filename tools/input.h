@@ -10,15 +10,9 @@
 #include "secmem.h"
 
 /*
- * Everything up to the end of `fd`, byte for byte; more than `max` bytes are refused, and reading
- * stops soon after them.
- * in:  source  what `fd` is, for messages: "standard input"
- * out: ret_value  caller owns; secbuf_release()
+ * Everything up to the end of a file, byte for byte; "-" is standard input. More than `max` bytes
+ * are refused, and reading stops soon after them. out: ret_value  caller owns; secbuf_release()
  */
-enum status input_all(const struct task *task, int fd, const char *source, size_t max,
-                      struct secbuf *ret_value);
-
-/* The same from a file; "-" is standard input. */
 enum status input_file(const struct task *task, const char *path, size_t max,
                        struct secbuf *ret_value);
 

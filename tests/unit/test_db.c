@@ -97,7 +97,7 @@ static void test_rows(void **state)
     assert_true(walk(db, TABLE_NODE).has_box);
     assert_false(walk(db, TABLE_VERSION).has_box); /* values stay on disk */
     assert_int_equal(walk(db, TABLE_SLOT).rows, 1);
-    assert_ok(db_each_since(db, TABLE_NODE, 30, see, &seen));
+    assert_ok(db_each_node_since(db, 30, see, &seen));
     assert_int_equal(seen.rows, 2);
     seen = (struct seen){0};
     assert_ok(db_each_from(db, TABLE_NODE, 2, see, &seen));
