@@ -32,7 +32,8 @@ struct index_node {
     uint32_t first_child; /* and its own entries */
     uint32_t last_child;
     uint32_t first_version; /* secrets: newest first */
-    uint32_t current;       /* secrets: the version's slot */
+    uint32_t current;       /* secrets: the version's slot, */
+    uint32_t shown;         /* and the one that its name shows; another only while it is held */
     uint32_t subdirs;
     uint32_t uid;
     uint32_t gid;
@@ -44,6 +45,7 @@ struct index_node {
     uint8_t group_perm;
     bool extended;
     bool linked;
+    bool hidden; /* held: its name does not show it yet */
 };
 
 struct index_version {
@@ -103,6 +105,14 @@ STORE_CHECKED enum store_err index_set_version_row(struct index *index, uint64_t
  *         too deep, or a listed version without a row
  */
 STORE_CHECKED enum store_err index_link(struct index *index);
+
+/*
+ * From now on a change leaves names as they are: what a name shows stays shown, and a node that is
+ * new, moved or restored is hidden, until index_show(). Versions and directories from id `first` on
+ * are held at once, as before they came.
+ */
+void index_hold_names(struct index *index, uint64_t first);
+void index_show(struct index *index, const struct index_node *node);
 
 /* The sum of the hashes of all rows it holds, and their number by table. */
 struct multiset index_hash(const struct index *index);

@@ -41,6 +41,8 @@ struct index {
     uint32_t pending_count;
     uint32_t pending_capacity;
 
+    bool holding; /* index_hold_names() */
+
     struct multiset hash;
     uint64_t rows[TABLE_END];
     struct index_stats stats;

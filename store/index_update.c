@@ -235,8 +235,11 @@ static enum store_err set_versions(struct index *index, uint32_t node,
     }
     while (old != 0) {
         uint32_t next = index->versions[old].next;
-        if (!index->versions[old].listed)
+        if (!index->versions[old].listed) {
+            if (index->nodes[node].shown == old)
+                index->nodes[node].shown = 0;
             drop_version(index, old);
+        }
         old = next;
     }
     for (uint32_t i = 0; i < details->version_count; i++) {
@@ -283,6 +286,47 @@ static enum store_err open_slot(struct index *index, uint64_t id, uint32_t *ret_
     return STORE_OK;
 }
 
+/* Whether the name that `record` gives the node shows it already. */
+static bool is_shown(const struct index *index, const struct index_node *n,
+                     const struct node_record *record)
+{
+    return n->kind != 0 && n->deleted_ns == 0 && !n->hidden && n->parent_id == record->parent &&
+           n->name_len == record->name_len &&
+           memcmp(index_name(index, n), record->name, n->name_len) == 0;
+}
+
+static void set_shown(const struct index *index, struct index_node *n, bool was_shown)
+{
+    bool held = index->holding && n->deleted_ns == 0;
+
+    n->hidden = held && !was_shown;
+    if (!held || !was_shown || n->shown == 0)
+        n->shown = n->current;
+}
+
+void index_hold_names(struct index *index, uint64_t first)
+{
+    index->holding = true;
+    for (uint32_t i = 1; i < index->node_slots; i++) {
+        struct index_node *n = &index->nodes[i];
+        uint32_t shown = n->current;
+
+        if (n->kind == 0 || n->deleted_ns || n->id == STORE_ROOT_ID)
+            continue;
+        while (shown != 0 && index->versions[shown].id >= first)
+            shown = index->versions[shown].next;
+        n->hidden = n->kind == STORE_DIRECTORY ? n->id >= first : shown == 0;
+        n->shown = shown ? shown : n->current;
+    }
+}
+
+void index_show(struct index *index, const struct index_node *node)
+{
+    struct index_node *n = &index->nodes[node - index->nodes];
+    n->hidden = false;
+    n->shown = n->current;
+}
+
 static void set_fields(struct index_node *n, const struct node_record *record,
                        const struct multiset *hash)
 {
@@ -313,6 +357,7 @@ enum store_err index_set_node(struct index *index, const struct node_record *rec
     struct index_node *n = &index->nodes[slot];
     if (n->kind != 0 && n->kind != record->kind)
         return fault_row(STORE_ERR_INTEGRITY, "index", "node", record->id, "its kind has changed");
+    bool was_shown = is_shown(index, n, record);
     err = store_strings(index, n, record);
     if (err)
         return err;
@@ -320,6 +365,7 @@ enum store_err index_set_node(struct index *index, const struct node_record *rec
     err = set_versions(index, slot, &record->details);
     if (err)
         return err;
+    set_shown(index, n, was_shown);
     multiset_add(&index->hash, hash);
     index->rows[TABLE_NODE]++;
     count(index, n, 1);

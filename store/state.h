@@ -68,6 +68,14 @@ STORE_CHECKED enum store_err feed_apply(struct store *store, struct store_change
 void feed_total(const struct index *index, const struct slots *slots, struct multiset *ret_sum,
                 uint64_t ret_rows[TABLE_END]);
 
+/* Whether the index may answer questions; asked under the lock. */
+STORE_CHECKED enum store_err store_usable(const struct store *store);
+
+/* What an id names: a node, or a node and one of its versions. errors: NOT_FOUND. Takes no lock. */
+STORE_CHECKED enum store_err store_find_id(const struct store *store, uint64_t id,
+                                           const struct index_node **ret_node,
+                                           const struct index_version **ret_version);
+
 /*
  * Find the node of a path; where it is missing but its directory exists, *ret_node is NULL.
  * out:    ret_parent  the directory; NULL for the root itself

@@ -148,7 +148,7 @@ static int64_t later(int64_t a, int64_t b)
 static struct store_attr attributes(const struct index *index, const struct index_node *n,
                                     const struct index_version *version)
 {
-    const struct index_version *current = index_version_at(index, n->current);
+    const struct index_version *shown = index_version_at(index, n->shown);
     struct store_attr attr = {
         .node = n->id,
         .parent = n->id == STORE_ROOT_ID ? n->id : n->parent_id,
@@ -163,10 +163,10 @@ static struct store_attr attributes(const struct index *index, const struct inde
         .ctime_ns = later(n->changed_ns, n->mtime_ns),
     };
     if (version == NULL)
-        version = current;
+        version = shown;
     if (version) {
         attr.version = version->id;
-        attr.current = current->id;
+        attr.current = n->hidden ? 0 : shown->id;
         attr.number = version->number;
         attr.size_bytes = version->size_bytes;
         attr.mtime_ns = version->created_ns;
@@ -180,8 +180,7 @@ static enum store_err not_found(void)
     return fault(STORE_ERR_NOT_FOUND, "find", NULL, NULL);
 }
 
-/* Whether the index may answer questions; asked under the lock. */
-static enum store_err usable(const struct store *store)
+enum store_err store_usable(const struct store *store)
 {
     return store->stale ? fault(store->stale, "read", "the store", "it has to be loaded again")
                         : STORE_OK;
@@ -191,7 +190,7 @@ static enum store_err usable(const struct store *store)
 static enum store_err find_directory(const struct store *store, uint64_t id,
                                      const struct index_node **ret_node)
 {
-    enum store_err err = usable(store);
+    enum store_err err = store_usable(store);
     if (err)
         return err;
     const struct index_node *n = index_find_node(store->index, id);
@@ -203,12 +202,11 @@ static enum store_err find_directory(const struct store *store, uint64_t id,
     return STORE_OK;
 }
 
-/* What an id names: a node, or a node and one of its versions. */
-static enum store_err find_id(const struct store *store, uint64_t id,
-                              const struct index_node **ret_node,
-                              const struct index_version **ret_version)
+enum store_err store_find_id(const struct store *store, uint64_t id,
+                             const struct index_node **ret_node,
+                             const struct index_version **ret_version)
 {
-    enum store_err err = usable(store);
+    enum store_err err = store_usable(store);
     if (err)
         return err;
     const struct index_node *n = index_find_node(store->index, id);
@@ -234,7 +232,7 @@ enum store_err store_lookup(struct store *store, uint64_t directory, const char 
     enum store_err err = find_directory(store, directory, &dir);
     if (!err) {
         const struct index_node *n = index_find_child(store->index, dir, name, len);
-        if (n)
+        if (n && !n->hidden)
             *ret_attr = attributes(store->index, n, NULL);
         else
             err = not_found();
@@ -249,7 +247,7 @@ enum store_err store_stat(struct store *store, uint64_t id, struct store_attr *r
     const struct index_version *v = NULL;
 
     pthread_rwlock_rdlock(&store->lock);
-    enum store_err err = find_id(store, id, &n, &v);
+    enum store_err err = store_find_id(store, id, &n, &v);
     if (!err)
         *ret_attr = attributes(store->index, n, v);
     pthread_rwlock_unlock(&store->lock);
@@ -264,7 +262,7 @@ enum store_err store_resolve(struct store *store, const char *path, struct store
     size_t name_len;
 
     pthread_rwlock_rdlock(&store->lock);
-    enum store_err err = usable(store);
+    enum store_err err = store_usable(store);
     if (!err)
         err = path_find(store->index, path, &parent, &name, &name_len, &n);
     if (!err && n == NULL)
@@ -281,7 +279,7 @@ enum store_err store_policy(struct store *store, uint64_t id, struct policy *ret
     const struct index_version *v;
 
     pthread_rwlock_rdlock(&store->lock);
-    enum store_err err = find_id(store, id, &n, &v);
+    enum store_err err = store_find_id(store, id, &n, &v);
     if (!err)
         index_policy(store->index, n, ret_policy);
     pthread_rwlock_unlock(&store->lock);
@@ -314,7 +312,7 @@ enum store_err store_list(struct store *store, uint64_t directory, uint64_t afte
         const struct index_node *n = entry_after(index, dir, after);
         for (; n; n = index_node_at(index, n->next)) {
             struct store_attr attr = attributes(index, n, NULL);
-            if (!visit(arg, index_name(index, n), &attr))
+            if (!n->hidden && !visit(arg, index_name(index, n), &attr))
                 break;
         }
     }
@@ -344,7 +342,7 @@ enum store_err store_list_deleted(struct store *store, store_visit_deleted_fn *v
     char path[STORE_PATH_MAX];
 
     pthread_rwlock_rdlock(&store->lock);
-    enum store_err err = usable(store);
+    enum store_err err = store_usable(store);
     for (uint32_t i = 1; !err && i < index_node_slots(store->index); i++) {
         const struct index_node *n = index_node_at(store->index, i);
         if (n->kind == 0 || n->deleted_ns == 0)
@@ -390,7 +388,7 @@ enum store_err store_version_ids(struct store *store, uint64_t node, uint64_t *r
     size_t count = 0;
 
     pthread_rwlock_rdlock(&store->lock);
-    enum store_err err = find_id(store, node, &n, &v);
+    enum store_err err = store_find_id(store, node, &n, &v);
     for (uint32_t slot = err ? 0 : n->first_version; slot != 0 && count < room; slot = v->next) {
         v = index_version_at(store->index, slot);
         ret_ids[count++] = v->id;

@@ -291,6 +291,40 @@ STORE_CHECKED enum store_err store_watch(struct store *store, int *ret_fd);
 /* Take what is readable off the descriptor; true when a refresh is due. */
 bool store_watch_drain(struct store *store);
 
+/* ---- Showing ------------------------------------------------------------- */
+
+/*
+ * For a follower whose names change one by one, each at a moment of its own. From this call on
+ * store_refresh() leaves names as they are: to store_lookup() and store_list() a changed secret
+ * keeps its version, and what is new, moved or restored has no name, until store_show(). An id
+ * finds its node or version as ever. Versions and directories from id `first` on, which
+ * store_next_id() gave at an earlier time, are held at once, so that names are again as they were
+ * at that time.
+ */
+void store_hold_names(struct store *store, uint64_t first);
+
+/* The lowest id that has not been given out yet. */
+uint64_t store_next_id(struct store *store);
+
+/* Whether the name of `node` does not show its present state yet. */
+bool store_is_held(struct store *store, uint64_t node);
+
+/*
+ * Let `name` in `directory` show its present state, which is `id`: the current version of a secret,
+ * or a directory. NULL: whatever its name, and wherever it is. Does nothing where it is shown
+ * already. errors: NOT_FOUND if that is not what `name` is to show
+ */
+STORE_CHECKED enum store_err store_show(struct store *store, uint64_t id, uint64_t directory,
+                                        const char *name);
+
+/*
+ * The path of a node below the directory `top`; the node's own name may be held.
+ * out:    ret_path  without slashes at its ends; empty for `top` itself
+ * errors: INVALID (it is not below `top`), NOT_FOUND (the name of a directory on the way is held)
+ */
+STORE_CHECKED enum store_err store_path_below(struct store *store, uint64_t top, uint64_t node,
+                                              char ret_path[STORE_PATH_MAX]);
+
 /* ---- Changing ------------------------------------------------------------ */
 
 /*
