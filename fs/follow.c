@@ -24,6 +24,13 @@ struct follow {
     pthread_t thread;
 };
 
+/* In this order: a worker that dies in between must not hold what is shown. */
+static void note_applied(struct follow *f)
+{
+    f->kept->shown = store_next_id(f->store);
+    f->kept->applied = store_generation(f->store);
+}
+
 static enum store_err refresh(struct follow *f, enum store_err before)
 {
     struct store_changes changes = STORE_CHANGES_INIT;
@@ -33,10 +40,10 @@ static enum store_err refresh(struct follow *f, enum store_err before)
         log_store_error("follow; serving the last verified state of", store_path(f->store), err);
     else if (!err && before)
         log_line("'%s' is verified again", store_path(f->store));
-    serve_notify(f->serve, &changes);
+    bool told = serve_changes(f->serve, &changes, false, f->stop_fd);
     store_changes_release(&changes);
-    if (!err)
-        f->kept->applied = store_generation(f->store);
+    if (!err && told)
+        note_applied(f);
     return err;
 }
 
@@ -46,14 +53,19 @@ static void resync(struct follow *f)
     struct store_changes changes = STORE_CHANGES_INIT;
     uint64_t loaded = store_generation(f->store);
 
-    if (f->kept->applied != 0 && f->kept->applied != loaded) {
+    if (f->kept->applied != loaded) {
         enum store_err err = store_changed_since(f->store, f->kept->applied, &changes);
-        if (err)
+        if (err) {
             log_store_error("read the latest changes of", "the store", err);
-        serve_resync(f->serve, &changes);
+            store_hold_names(f->store, UINT64_MAX); /* shown at once, without events */
+        }
+        if (!serve_changes(f->serve, &changes, true, f->stop_fd)) {
+            store_changes_release(&changes);
+            return;
+        }
     }
     store_changes_release(&changes);
-    f->kept->applied = loaded;
+    note_applied(f);
 }
 
 static void *run(void *arg)

@@ -1,9 +1,9 @@
 /*
  * What the supervisor gives a worker, and what outlives one.
  *
- * A worker is started with three descriptors: a socket to the supervisor, over which the handoff
- * comes as one message and which ends when the supervisor does; the FUSE device; and the memory of
- * struct kept.
+ * A worker is started with four descriptors: a socket to the supervisor, over which the handoff
+ * comes as one message and which ends when the supervisor does; the FUSE device; the memory of
+ * struct kept; and a socket to the notifier.
  */
 #ifndef FS_HANDOFF_H
 #define FS_HANDOFF_H
@@ -15,13 +15,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum handoff_fd { HANDOFF_SOCKET = 3, HANDOFF_DEVICE, HANDOFF_KEPT, HANDOFF_END };
+enum handoff_fd { HANDOFF_SOCKET = 3, HANDOFF_DEVICE, HANDOFF_KEPT, HANDOFF_NOTIFIER, HANDOFF_END };
 
 /* The worker's exit statuses beyond those of the program. */
 enum { WORKER_ENDED = 0, WORKER_CANT_RESUME = 64 };
 
-/* The worker says that it serves by sending this byte. */
-#define HANDOFF_SERVING 'S'
+/* What goes over the socket afterwards, each a byte: the worker says that it serves; the supervisor
+ * asks whether it is well, and the worker answers with the same byte if it is. */
+enum handoff_word { HANDOFF_SERVING = 'S', HANDOFF_WELL = 'W' };
 
 struct handoff {
     char store[PATH_MAX];
@@ -35,15 +36,34 @@ struct handoff {
     unsigned char root_key[STORE_KEY_BYTES];
 };
 
+/* A request that a thread is at, and since when; 0 when it is at none. */
+struct kept_task {
+    _Atomic uint64_t request;
+    _Atomic int64_t since_ms;
+};
+
+/* A request that workers died at, and how many did. */
+struct kept_death {
+    uint64_t request;
+    unsigned count;
+};
+
+#define KEPT_TASKS 16
+
 /*
- * Shared between the supervisor and its workers, one after the other: the kernel's INIT request,
- * which it sends once and every worker has to see; and the generation that the kernel's caches are
- * up to date with, 0 before there is any.
+ * Shared between the supervisor and its workers, one after the other. It says what the kernel knows
+ * already: the INIT request, which it sends once and every worker has to see; the generation that
+ * its caches are up to date with, 0 before there is any; and the id below which every version is
+ * shown by its name (store_hold_names()).
  */
 struct kept {
     uint32_t init_bytes;
     unsigned char init[4096];
     _Atomic uint64_t applied;
+    _Atomic uint64_t shown;
+    _Atomic bool has_notifier; /* while there is a private mount */
+    struct kept_task tasks[KEPT_TASKS];
+    struct kept_death deaths[KEPT_TASKS];
 };
 
 /* Send `handoff` with the key. Returns false with errno. */

@@ -7,6 +7,7 @@
  */
 #include "log.h"
 #include "mount.h"
+#include "notifier.h"
 #include "options.h"
 #include "ready.h"
 #include "status.h"
@@ -183,8 +184,11 @@ static bool supervise(struct daemon *d)
                 ready_notify("READY=1\nSTATUS=serving");
             }
         }
+        if (supervisor_tend(&d->supervisor))
+            ready_notify("WATCHDOG=1");
         if (d->serving && (fds[1].revents || fds[2].revents) && was_unmounted(d)) {
             log_line("unmounted; ending as soon as nothing uses '%s' any more", d->mount.path);
+            supervisor_end_notifier(&d->supervisor);
             mount_drop_private(&d->mount);
         }
     }
@@ -201,18 +205,22 @@ static enum status serve_until_end(struct daemon *d)
     if (!supervisor_init(s) || !supervisor_start_worker(s) ||
         !supervisor_wait_serving(s, -1, &status))
         return (enum status)status;
+    supervisor_begin_notifier(s, d->mount.private_fd);
     d->attached_fd = eventfd(0, EFD_CLOEXEC);
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
         ready_notify("STOPPING=1");
         if (d->serving)
             mount_detach(&d->mount);
+        supervisor_end_notifier(s);
         supervisor_stop_worker(s);
         mount_close_device(&d->mount); /* what still waits for an answer gets ENOTCONN now */
         pthread_join(d->attaching, NULL);
     } else {
         log_system_error("mount at", d->mount.path, errno);
+        supervisor_end_notifier(s);
         supervisor_stop_worker(s);
+        mount_close_device(&d->mount);
     }
     mount_detach(&d->mount);
     mount_drop_private(&d->mount);
@@ -284,6 +292,8 @@ int main(int argc, char **argv)
 
     if (argc == 1 && strcmp(argv[0], WORKER_NAME) == 0)
         return worker_main();
+    if (argc == 1 && strcmp(argv[0], NOTIFIER_NAME) == 0)
+        return notifier_main();
     switch (options_parse(argc, argv, &options)) {
     case OPTIONS_DONE:
         return STATUS_DONE;

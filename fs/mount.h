@@ -13,6 +13,8 @@
 
 /* The directory of the superblock that becomes the public mount. */
 #define MOUNT_TREE "tree"
+/* The one from which a version is renamed to its name. */
+#define MOUNT_STAGE "stage"
 
 struct mount {
     char *path;     /* the mount point, absolute and without symlinks */

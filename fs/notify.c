@@ -1,14 +1,19 @@
 /*
- * From changes of the store to the kernel's caches.
+ * From changes of the store to what the kernel has cached, and to whoever watches.
  *
- * The order counts. Invalidating an entry takes the directory's lock, so lookups and listings under
- * way, which hold it, have ended before: what they have cached of the old state is what is dropped.
- * The index has changed already, so whatever comes after finds the new state.
+ * The index has changed already, but for names, which are held. Each of them is swapped by the
+ * notifier's rename: the kernel takes the directory's lock for it, so that lookups and listings
+ * under way have ended before, and moves its own entry. Attributes and ACLs are dropped by
+ * notifications, which take no such lock.
  */
 #define FUSE_USE_VERSION 312
+#include "notifier.h"
 #include "session.h"
 
+#include <errno.h>
 #include <fuse_lowlevel.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -57,32 +62,134 @@ static void drop_policy(struct serve *serve, const struct store_change *change)
         drop_attributes(serve, ids[i]);
 }
 
-static void notify(struct serve *serve, const struct store_change *change)
-{
-    unsigned kinds = change->kinds;
+/* ---- Names --------------------------------------------------------------- */
 
-    if (kinds & (STORE_CHANGED_REMOVED | STORE_CHANGED_MOVED | STORE_CHANGED_VERSION))
-        drop_entry(serve, change->old_parent, change->name);
-    if (kinds & (STORE_CHANGED_POLICY | STORE_CHANGED_REMOVED | STORE_CHANGED_MOVED |
-                 STORE_CHANGED_VERSION))
+/* A batch of changes on its way to the kernel. */
+struct telling {
+    struct serve *serve;
+    int stop_fd;
+    bool stopped;
+    bool no_notifier;   /* there is none, or it does not answer */
+    bool look_up_again; /* a name changed without the notifier */
+    struct notifier_order order;
+};
+
+/* Have the order carried out; what the notifier could not do is left to the kernel's next lookup.
+ */
+static void ask(struct telling *t)
+{
+    int error = ENOSYS;
+
+    if (!t->no_notifier)
+        error = notifier_ask(t->serve->options.notifier, t->stop_fd, &t->order);
+    t->stopped = error == ECANCELED;
+    t->no_notifier |= error == ETIMEDOUT;
+    t->look_up_again |= error != 0 && !(error == ENOENT && t->order.act == NOTIFIER_UNLINK);
+}
+
+/* Swap a name that is held. Whatever comes of it, the name is shown afterwards. */
+static void show(struct telling *t, const struct store_change *change)
+{
+    struct serve *serve = t->serve;
+    struct store *store = serve->tree.store;
+    uint64_t id = change->kind == STORE_SECRET ? change->new_version : change->node;
+
+    if (!store_is_held(store, change->node))
+        return;
+    t->order.act = NOTIFIER_SHOW;
+    t->order.id = id;
+    enum store_err err = store_path_below(store, serve->tree.top, change->node, t->order.path);
+    if (err == STORE_OK)
+        ask(t);
+    else
+        t->look_up_again |= err != STORE_ERR_INVALID; /* what is elsewhere is in no cache */
+    if (!t->stopped && store_show(store, id, 0, NULL) == STORE_OK)
+        serve_note_shown(serve, id);
+}
+
+/* Whether the name is there, of another node by now. */
+static bool is_taken(const struct serve *serve, const struct store_change *change)
+{
+    struct store_attr attr;
+    return store_lookup(serve->tree.store, change->old_parent, change->name, &attr) == STORE_OK;
+}
+
+/* Have a name forgotten that is gone. Not a directory's: unlinking marks it as dead, and it may
+ * live on under another name, or be restored. */
+static void forget(struct telling *t, const struct store_change *change)
+{
+    struct serve *serve = t->serve;
+    char *path = t->order.path;
+
+    if (!(change->kinds & (STORE_CHANGED_REMOVED | STORE_CHANGED_MOVED)) || is_taken(serve, change))
+        return;
+    enum store_err err =
+        store_path_below(serve->tree.store, serve->tree.top, change->old_parent, path);
+    size_t len = err ? 0 : strlen(path);
+    if (err == STORE_ERR_INVALID)
+        return;
+    if (err || change->kind == STORE_DIRECTORY || len + 1 + STORE_NAME_MAX >= STORE_PATH_MAX) {
+        t->look_up_again = true;
+        return;
+    }
+    t->order.act = NOTIFIER_UNLINK;
+    t->order.id = change->node;
+    snprintf(path + len, STORE_PATH_MAX - len, "%s%s", len ? "/" : "", change->name);
+    ask(t);
+}
+
+/* Kernels before 6.16 can't be told to look every name up again: there, one after the other is
+ * dropped. */
+static void look_up_again(struct serve *serve, const struct store_changes *changes)
+{
+    if (send_bare(serve, NOTIFY_INC_EPOCH))
+        return;
+    for (size_t i = 0; i < changes->count; i++)
+        if (changes->items[i].old_parent)
+            drop_entry(serve, changes->items[i].old_parent, changes->items[i].name);
+}
+
+/* ---- All of it ----------------------------------------------------------- */
+
+static void drop_caches(struct serve *serve, const struct store_change *change)
+{
+    if (change->kinds & ~(unsigned)STORE_CHANGED_CREATED)
         drop_policy(serve, change);
-    if (kinds & ~(unsigned)STORE_CHANGED_POLICY) {
+    if (change->kinds & ~(unsigned)STORE_CHANGED_POLICY) {
         drop_attributes(serve, change->old_parent);
         if (change->new_parent != change->old_parent)
             drop_attributes(serve, change->new_parent);
     }
 }
 
-void serve_notify(struct serve *serve, const struct store_changes *changes)
+/* In the order of their making: a directory before what is in it. */
+static int compare_changes(const void *a, const void *b)
 {
-    for (size_t i = 0; i < changes->count; i++)
-        notify(serve, &changes->items[i]);
+    const struct store_change *x = a;
+    const struct store_change *y = b;
+    uint64_t left = x->kind == STORE_SECRET ? x->new_version : x->node;
+    uint64_t right = y->kind == STORE_SECRET ? y->new_version : y->node;
+    return left < right ? -1 : left > right;
 }
 
-void serve_resync(struct serve *serve, const struct store_changes *changes)
+bool serve_changes(struct serve *serve, struct store_changes *changes, bool missed, int stop_fd)
 {
-    /* Kernels before 6.16 refuse it: there, the old name of what was moved meanwhile stays for a
-     * day. */
-    send_bare(serve, NOTIFY_INC_EPOCH);
-    serve_notify(serve, changes);
+    struct telling t = {
+        .serve = serve, .stop_fd = stop_fd, .no_notifier = !serve->kept->has_notifier};
+
+    if (missed)
+        look_up_again(serve, changes);
+    if (changes->count > 0)
+        qsort(changes->items, changes->count, sizeof *changes->items, compare_changes);
+    for (size_t i = 0; i < changes->count && !t.stopped; i++)
+        show(&t, &changes->items[i]);
+    for (size_t i = 0; i < changes->count && !t.stopped; i++)
+        forget(&t, &changes->items[i]);
+    if (t.stopped)
+        return false;
+    if (t.look_up_again)
+        look_up_again(serve, changes);
+    for (size_t i = 0; i < changes->count; i++)
+        drop_caches(serve, &changes->items[i]);
+    return true;
 }

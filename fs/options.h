@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 #define OPTIONS_WORKERS_DEFAULT 3
-#define OPTIONS_WORKERS_MAX 16
+#define OPTIONS_WORKERS_MAX 16 /* KEPT_TASKS of handoff.h */
 
 struct options {
     const char *store; /* all strings live as long as the program */

@@ -5,7 +5,6 @@
  */
 #include "sandbox.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
@@ -74,7 +73,7 @@ static bool restrict_files(const char *store)
 }
 
 /* What a worker does from here on: requests, SQLite, locked memory, threads, the end. */
-static const int allowed[] = {
+static const int worker_calls[] = {
     /* the device, the store and its log */
     SCMP_SYS(read),
     SCMP_SYS(write),
@@ -150,13 +149,20 @@ static const int allowed[] = {
     SCMP_SYS(exit_group),
 };
 
-static bool restrict_calls(void)
+/* What the notifier does: orders, renames, the lines of its log. */
+static const int notifier_calls[] = {
+    SCMP_SYS(recvfrom),   SCMP_SYS(sendto),          SCMP_SYS(openat2),      SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),  SCMP_SYS(unlinkat),        SCMP_SYS(close),        SCMP_SYS(write),
+    SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn),
+};
+
+static bool restrict_calls(const int *calls, size_t count)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int error = filter ? 0 : -ENOMEM;
 
-    for (size_t i = 0; error == 0 && i < sizeof allowed / sizeof allowed[0]; i++)
-        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; error == 0 && i < count; i++)
+        error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
     if (error == 0)
         error = seccomp_load(filter);
     seccomp_release(filter);
@@ -170,17 +176,14 @@ static bool restrict_calls(void)
 #define SANDBOX 1
 #endif
 
-/* glibc loads it when a thread is first cancelled, which is how libfuse ends its threads; too late
- * then. */
-static bool load_unwinder(void)
-{
-    bool loaded = dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL) != NULL;
-    if (!loaded)
-        errno = ENOENT;
-    return loaded;
-}
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 bool sandbox_enter(const char *store)
 {
-    return !SANDBOX || (load_unwinder() && restrict_files(store) && restrict_calls());
+    return !SANDBOX || (restrict_files(store) && restrict_calls(worker_calls, COUNT(worker_calls)));
+}
+
+bool sandbox_enter_notifier(void)
+{
+    return !SANDBOX || restrict_calls(notifier_calls, COUNT(notifier_calls));
 }

@@ -1,7 +1,7 @@
 /*
- * The worker's cage: Landlock, so that it reaches no file but those in the store's folder, and a
- * seccomp filter, so that a system call it has no use for ends it. Both are entered once and hold
- * for all threads begun later.
+ * The cages. The worker's: Landlock, so that it reaches no file but those in the store's folder,
+ * and a seccomp filter, so that a system call it has no use for ends it. Both are entered once and
+ * hold for all threads begun later.
  */
 #ifndef FS_SANDBOX_H
 #define FS_SANDBOX_H
@@ -13,5 +13,8 @@
  * without Landlock is accepted. Returns false with errno.
  */
 bool sandbox_enter(const char *store);
+
+/* The notifier's: system calls only, as it opens nothing outside its mount. Otherwise the same. */
+bool sandbox_enter_notifier(void);
 
 #endif

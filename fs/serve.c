@@ -8,6 +8,7 @@
 #define FUSE_USE_VERSION 312
 #include "serve.h"
 #include "log.h"
+#include "loop.h"
 #include "session.h"
 #include "tree.h"
 #include "values.h"
@@ -15,12 +16,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -267,6 +265,32 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     fuse_reply_err(req, 0);
 }
 
+/* ---- What the notifier does on the private mount ------------------------- */
+
+/*
+ * The kernel holds the locks of both directories, so nobody looks the name up meanwhile. What is
+ * shown is noted before the answer: a worker that dies in between must not take it back.
+ */
+static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                      const char *newname, unsigned flags)
+{
+    struct serve *serve = serve_of(req);
+    uint64_t shown = 0;
+    int error = EROFS;
+    trace(req, "RENAME", newparent);
+    if (parent == TREE_STAGE && flags == 0)
+        error = tree_show(&serve->tree, name, newparent, newname, &shown);
+    if (!error)
+        serve_note_shown(serve, shown);
+    fuse_reply_err(req, error);
+}
+
+static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    trace(req, "UNLINK", parent);
+    fuse_reply_err(req, tree_unlink(&serve_of(req)->tree, parent, name));
+}
+
 static const struct fuse_lowlevel_ops operations = {
     .init = on_init,
     .lookup = on_lookup,
@@ -281,27 +305,16 @@ static const struct fuse_lowlevel_ops operations = {
     .open = on_open,
     .read = on_read,
     .release = on_release,
+    .rename = on_rename,
+    .unlink = on_unlink,
 };
 
 /* ---- The session --------------------------------------------------------- */
 
-static void *run(void *arg)
+void serve_note_shown(struct serve *serve, uint64_t id)
 {
-    struct serve *serve = arg;
-    struct fuse_loop_config *config = fuse_loop_cfg_create();
-    uint64_t one = 1;
-
-    if (config) {
-        fuse_loop_cfg_set_max_threads(config, serve->options.workers);
-        fuse_loop_cfg_set_clone_fd(config, 0);
-        serve->failed = fuse_session_loop_mt(serve->session, config) != 0;
-        fuse_loop_cfg_destroy(config);
-    } else {
-        serve->failed = true;
-    }
-    if (write(serve->ended_fd, &one, sizeof one) != sizeof one)
-        serve->failed = true;
-    return NULL;
+    if (serve->kept->shown <= id)
+        serve->kept->shown = id + 1;
 }
 
 static bool open_session(struct serve *serve, int device_fd)
@@ -355,15 +368,34 @@ static enum serve_result begin_session(struct serve *serve, struct kept *kept)
     if (kept->init_bytes > sizeof kept->init)
         return SERVE_FAILED;
     replay_init(serve, kept);
+    loop_note_deaths(kept);
     return notify_resend(serve) ? SERVE_STARTED : SERVE_CANT_RESUME;
+}
+
+static enum serve_result begin(struct serve *serve, int device_fd)
+{
+    enum serve_result result = SERVE_FAILED;
+    int error = tree_set_top(&serve->tree, serve->options.subdir);
+    if (error) {
+        log_system_error("show the directory", serve->options.subdir, error);
+        return SERVE_FAILED;
+    }
+    if (open_session(serve, device_fd))
+        result = begin_session(serve, serve->kept);
+    if (result == SERVE_STARTED) {
+        serve->loop =
+            loop_start(serve->session, serve->device_fd, serve->kept, serve->options.workers);
+        result = serve->loop ? SERVE_STARTED : SERVE_FAILED;
+    }
+    if (result == SERVE_FAILED)
+        log_line("cannot start a FUSE session");
+    return result;
 }
 
 static void serve_free(struct serve *serve)
 {
     if (serve->session)
         fuse_session_destroy(serve->session);
-    if (serve->ended_fd >= 0)
-        close(serve->ended_fd);
     values_release(&serve->values);
     free(serve);
 }
@@ -371,27 +403,14 @@ static void serve_free(struct serve *serve)
 enum serve_result serve_start(struct store *store, int device_fd, struct kept *kept,
                               const struct serve_options *options, struct serve **ret_serve)
 {
-    enum serve_result result = SERVE_FAILED;
     struct serve *serve = calloc(1, sizeof *serve);
     if (serve == NULL) {
         log_system_error("serve", "the store", ENOMEM);
         return SERVE_FAILED;
     }
-    serve->options = *options;
-    serve->tree.store = store;
+    *serve = (struct serve){.options = *options, .tree = {.store = store}, .kept = kept};
     values_init(&serve->values);
-    serve->ended_fd = eventfd(0, EFD_CLOEXEC);
-    int error = tree_set_top(&serve->tree, options->subdir);
-    if (error) {
-        log_system_error("show the directory", options->subdir ? options->subdir : "/", error);
-    } else {
-        if (serve->ended_fd >= 0 && open_session(serve, device_fd))
-            result = begin_session(serve, kept);
-        if (result == SERVE_STARTED && pthread_create(&serve->thread, NULL, run, serve) != 0)
-            result = SERVE_FAILED;
-        if (result == SERVE_FAILED)
-            log_line("cannot start a FUSE session");
-    }
+    enum serve_result result = begin(serve, device_fd);
     if (result == SERVE_STARTED)
         *ret_serve = serve;
     else
@@ -401,34 +420,12 @@ enum serve_result serve_start(struct store *store, int device_fd, struct kept *k
 
 int serve_ended_fd(const struct serve *serve)
 {
-    return serve->ended_fd;
-}
-
-static void wake(int signal)
-{
-    (void)signal;
-}
-
-/* libfuse's loop waits for a semaphore between looks at its flag; a signal wakes it, and is sent
- * again in case it came just before the wait. */
-static void end_loop(struct serve *serve)
-{
-    struct sigaction action = {.sa_handler = wake};
-    struct timespec until;
-
-    sigaction(SIGUSR1, &action, NULL);
-    fuse_session_exit(serve->session);
-    do {
-        pthread_kill(serve->thread, SIGUSR1);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec++;
-    } while (pthread_timedjoin_np(serve->thread, NULL, &until) == ETIMEDOUT);
+    return loop_ended_fd(serve->loop);
 }
 
 bool serve_stop(struct serve *serve)
 {
-    end_loop(serve);
-    bool succeeded = !serve->failed;
+    bool succeeded = loop_stop(serve->loop);
     serve_free(serve);
     return succeeded;
 }

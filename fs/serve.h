@@ -13,6 +13,7 @@
 
 struct serve_options {
     unsigned workers;
+    int notifier; /* the socket to it */
     bool direct_io;
     bool debug;
     const char *subdir; /* NULL: all of the store */
@@ -39,17 +40,14 @@ enum serve_result serve_start(struct store *store, int device_fd, struct kept *k
 int serve_ended_fd(const struct serve *serve);
 
 /*
- * Tell the kernel what a refresh has changed, so that its caches don't outlive it. Blocks while the
- * kernel holds a directory's lock: never call it from a thread that answers requests, nor under a
- * lock.
+ * Have every name that `changes` speaks of show its present state, and what the kernel has cached
+ * of the former one dropped. The store must hold names (store_hold_names()). `missed`: the kernel
+ * may not have heard of earlier changes; so every name is looked up again when it is next used.
+ * Waits for the notifier, and in seldom cases for a directory's lock: never call it from a thread
+ * that answers requests, nor under a lock. False when `stop_fd` has become readable before all was
+ * done.
  */
-void serve_notify(struct serve *serve, const struct store_changes *changes);
-
-/*
- * Tell the kernel that it may have missed changes: every name is looked up again when it is next
- * used, and what `changes` says is dropped. As serve_notify() otherwise.
- */
-void serve_resync(struct serve *serve, const struct store_changes *changes);
+bool serve_changes(struct serve *serve, struct store_changes *changes, bool missed, int stop_fd);
 
 /* Answer what has been begun, end the threads, release everything. False if the session had failed.
  */

@@ -9,22 +9,25 @@
 #include "tree.h"
 #include "values.h"
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 struct fuse_session;
+struct loop;
 
 struct serve {
     struct serve_options options;
     struct tree tree;
     struct values values;
+    struct kept *kept;
     struct fuse_session *session;
-    int device_fd;    /* the session's own */
-    pthread_t thread; /* runs libfuse's loop, which has workers of its own */
-    int ended_fd;
-    bool failed;             /* written by `thread`, read after it has ended */
+    int device_fd; /* the session's own */
+    struct loop *loop;
     _Atomic time_t reported; /* the second in which a failed read was last logged */
 };
+
+/* Note that a version or directory is shown by its name, and all that have lower ids. */
+void serve_note_shown(struct serve *serve, uint64_t id);
 
 /* Have the kernel send again what a former process has left unanswered. False where it can't
  * (before 6.9). */

@@ -1,9 +1,11 @@
 /*
- * fork(2) and execve(2) of this program under the worker's name, with three descriptors and the key
- * in a message. A fork alone would leave the worker a copy of all the supervisor has.
+ * fork(2) and execve(2) of this program under another name, with a few descriptors; the worker gets
+ * the key in a message. A fork alone would leave it a copy of all the supervisor has.
  */
 #include "supervisor.h"
+#include "clock.h"
 #include "log.h"
+#include "notifier.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -23,14 +25,12 @@
 #define DELAY_MAX_MS 1000
 #define STOP_MS 5000
 #define UPGRADE_MS 5000
-#define LINGER_MS 50 /* threads that take longer to follow the first are stuck */
+#define LINGER_MS 50         /* threads that take longer to follow the first are stuck */
+#define ASK_MS 1000          /* between two questions to the worker */
+#define SILENT_MS 5000       /* a worker that says nothing for longer is stuck */
+#define NOTIFIER_PAUSE_MS 50 /* between the starts of two notifiers */
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+#define FIRST_FD 3 /* of those that a child is given */
 
 bool supervisor_init(struct supervisor *s)
 {
@@ -38,36 +38,51 @@ bool supervisor_init(struct supervisor *s)
     s->executable_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     ssize_t len = readlink("/proc/self/exe", s->executable, sizeof s->executable - 1);
     if (s->kept_fd < 0 || s->executable_fd < 0 || len < 0 ||
-        ftruncate(s->kept_fd, sizeof(struct kept)) != 0) {
+        ftruncate(s->kept_fd, sizeof(struct kept)) != 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->notifier_sockets) != 0) {
         log_system_error("start", WORKER_NAME, errno);
         return false;
     }
-    return true;
+    s->kept = mmap(NULL, sizeof *s->kept, PROT_READ | PROT_WRITE, MAP_SHARED, s->kept_fd, 0);
+    if (s->kept == MAP_FAILED) {
+        s->kept = NULL;
+        log_system_error("start", WORKER_NAME, errno);
+    }
+    return s->kept != NULL;
 }
 
-/* Put the descriptors in their places, above which nothing is inherited, and become the worker. */
-static _Noreturn void become_worker(const struct supervisor *s, int socket)
+/* Reports of a sanitizer go where those of the supervisor go; nothing else is passed on. */
+static char **child_environment(char *ret_environment[4])
 {
-    const int wanted[] = {socket, s->device_fd, s->kept_fd};
-    char name[] = WORKER_NAME;
-    char *argv[] = {name, NULL};
-    char *environment[] = {NULL, NULL, NULL};
-    int copies[HANDOFF_END - HANDOFF_SOCKET];
-    int executable = fcntl(s->executable_fd, F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
+    static const char *const passed[] = {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
     size_t used = 0;
 
-    /* Reports of a sanitizer go where those of the supervisor go. */
     for (char **e = environ; *e; e++)
-        if (used < 2 &&
-            (strncmp(*e, "ASAN_OPTIONS=", 13) == 0 || strncmp(*e, "UBSAN_OPTIONS=", 14) == 0))
-            environment[used++] = *e;
-    for (int i = 0; i < HANDOFF_END - HANDOFF_SOCKET; i++)
-        copies[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
-    for (int i = 0; i < HANDOFF_END - HANDOFF_SOCKET; i++)
-        if (copies[i] < 0 || dup2(copies[i], HANDOFF_SOCKET + i) < 0)
+        for (size_t i = 0; i < 3 && used < 3; i++)
+            if (strncmp(*e, passed[i], strlen(passed[i])) == 0)
+                ret_environment[used++] = *e;
+    ret_environment[used] = NULL;
+    return ret_environment;
+}
+
+/* In a child: put its descriptors in their places, above which nothing is inherited, and become
+ * what `name` says. */
+static _Noreturn void become(const struct supervisor *s, const char *name, const int *fds,
+                             int count)
+{
+    char *argv[] = {strdup(name), NULL};
+    char *environment[4];
+    int copies[HANDOFF_END];
+    int end = FIRST_FD + count;
+    int executable = fcntl(s->executable_fd, F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
+
+    for (int i = 0; i < count; i++)
+        copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
+    for (int i = 0; i < count; i++)
+        if (copies[i] < 0 || dup2(copies[i], FIRST_FD + i) < 0)
             _exit(126);
-    if (close_range(HANDOFF_END, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
-        fexecve(executable, argv, environment);
+    if (close_range((unsigned)end, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+        fexecve(executable, argv, child_environment(environment));
     _exit(127);
 }
 
@@ -80,8 +95,10 @@ bool supervisor_start_worker(struct supervisor *s)
         return false;
     }
     pid_t pid = fork();
-    if (pid == 0)
-        become_worker(s, sockets[1]);
+    if (pid == 0) {
+        const int fds[] = {sockets[1], s->device_fd, s->kept_fd, s->notifier_sockets[0]};
+        become(s, WORKER_NAME, fds, HANDOFF_END - FIRST_FD);
+    }
     close(sockets[1]);
     if (pid < 0 || !handoff_send(sockets[0], &s->handoff, s->root_key)) {
         log_system_error("start", WORKER_NAME, errno);
@@ -94,7 +111,8 @@ bool supervisor_start_worker(struct supervisor *s)
     }
     s->socket = sockets[0];
     s->pid = pid;
-    s->started_ms = now_ms();
+    s->started_ms = clock_now_ms();
+    s->serving = false;
     return true;
 }
 
@@ -123,7 +141,7 @@ static bool leader_ended(pid_t pid)
 }
 
 /* Collect every child that is gone. True if the worker is among them. */
-static bool collect(const struct supervisor *s, int *ret_wait_status)
+static bool collect(struct supervisor *s, int *ret_wait_status)
 {
     bool found = false;
     int wait_status;
@@ -134,6 +152,8 @@ static bool collect(const struct supervisor *s, int *ret_wait_status)
             *ret_wait_status = wait_status;
             found = true;
         }
+        if (pid == s->notifier_pid)
+            s->notifier_pid = 0;
     }
     return found;
 }
@@ -149,13 +169,13 @@ static void pause_briefly(void)
  * an answer, which only the next worker can give. So it counts as ended with its first thread,
  * unless the others follow at once, as they do at a clean end; it is collected when they have gone.
  */
-static bool has_ended(const struct supervisor *s, int *ret_wait_status)
+static bool has_ended(struct supervisor *s, int *ret_wait_status)
 {
     if (collect(s, ret_wait_status))
         return true;
     if (s->pid == 0 || !leader_ended(s->pid))
         return false;
-    for (int64_t deadline = now_ms() + LINGER_MS; now_ms() < deadline; pause_briefly())
+    for (int64_t deadline = clock_now_ms() + LINGER_MS; clock_now_ms() < deadline; pause_briefly())
         if (collect(s, ret_wait_status))
             return true;
     *ret_wait_status = SIGKILL; /* as wait(2) would say it */
@@ -169,10 +189,16 @@ bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
     /* Somebody who kills workers is no reason to let readers wait; workers that fail by themselves
      * are. */
     bool killed = WIFSIGNALED(*ret_wait_status) && WTERMSIG(*ret_wait_status) == SIGKILL;
-    bool lasted = now_ms() - s->started_ms >= LASTING_MS;
+    bool lasted = clock_now_ms() - s->started_ms >= LASTING_MS;
     s->failures = killed || lasted ? 0 : s->failures + 1;
     forget_worker(s);
     return true;
+}
+
+static void note_serving(struct supervisor *s)
+{
+    s->serving = true;
+    s->heard_ms = s->asked_ms = clock_now_ms();
 }
 
 bool supervisor_wait_serving(struct supervisor *s, int timeout_ms, int *ret_status)
@@ -185,8 +211,10 @@ bool supervisor_wait_serving(struct supervisor *s, int timeout_ms, int *ret_stat
     do
         ready = poll(&fd, 1, timeout_ms);
     while (ready < 0 && errno == EINTR);
-    if (ready > 0 && recv(s->socket, &byte, 1, 0) == 1 && byte == HANDOFF_SERVING)
+    if (ready > 0 && recv(s->socket, &byte, 1, 0) == 1 && byte == HANDOFF_SERVING) {
+        note_serving(s);
         return true;
+    }
     if (ready <= 0)
         kill(s->pid, SIGKILL);
     while (!has_ended(s, &wait_status))
@@ -211,6 +239,8 @@ bool supervisor_upgrade(struct supervisor *s)
     if (supervisor_start_worker(s) && supervisor_wait_serving(s, UPGRADE_MS, &status)) {
         log_line("upgraded to the '%s' of now", s->executable);
         close(old_fd);
+        if (s->notifier_pid)
+            kill(s->notifier_pid, SIGKILL); /* the next one is the new program's */
         return true;
     }
     log_line("cannot upgrade to '%s': it does not serve; going on with the one from before",
@@ -229,22 +259,102 @@ int supervisor_delay_ms(const struct supervisor *s)
 
 void supervisor_stop_worker(struct supervisor *s)
 {
-    int64_t deadline = now_ms() + STOP_MS;
+    int64_t deadline = clock_now_ms() + STOP_MS;
     int wait_status;
 
     if (s->pid == 0)
         return;
     kill(s->pid, SIGTERM);
     while (!has_ended(s, &wait_status)) {
-        if (now_ms() > deadline)
+        if (clock_now_ms() > deadline)
             kill(s->pid, SIGKILL);
         pause_briefly();
     }
     forget_worker(s);
 }
 
+/* ---- While it serves ----------------------------------------------------- */
+
+/* Take what the worker has said. True if it is well. */
+static bool hear(struct supervisor *s)
+{
+    bool well = false;
+    char word;
+
+    while (recv(s->socket, &word, 1, MSG_DONTWAIT) == 1) {
+        if (word == HANDOFF_SERVING)
+            note_serving(s);
+        well |= word == HANDOFF_WELL;
+        s->heard_ms = clock_now_ms();
+    }
+    return well;
+}
+
+static bool ask_worker(struct supervisor *s)
+{
+    const char question = HANDOFF_WELL;
+    bool well = hear(s);
+    int64_t now = clock_now_ms();
+
+    if (!s->serving)
+        return false;
+    if (now - s->heard_ms > SILENT_MS) {
+        log_line("the worker does not answer; killing it");
+        kill(s->pid, SIGKILL);
+        s->heard_ms = now;
+    } else if (now - s->asked_ms >= ASK_MS) {
+        send(s->socket, &question, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        s->asked_ms = now;
+    }
+    return well;
+}
+
+static void start_notifier(struct supervisor *s)
+{
+    const int fds[] = {s->notifier_sockets[1], s->private_fd};
+
+    s->notifier_started_ms = clock_now_ms();
+    pid_t pid = fork();
+    if (pid == 0)
+        become(s, NOTIFIER_NAME, fds, NOTIFIER_END - FIRST_FD);
+    if (pid < 0)
+        log_system_error("start", NOTIFIER_NAME, errno);
+    else
+        s->notifier_pid = pid;
+}
+
+bool supervisor_tend(struct supervisor *s)
+{
+    if (s->private_fd >= 0 && s->notifier_pid == 0 &&
+        clock_now_ms() - s->notifier_started_ms >= NOTIFIER_PAUSE_MS)
+        start_notifier(s);
+    return s->pid != 0 && ask_worker(s);
+}
+
+void supervisor_begin_notifier(struct supervisor *s, int private_fd)
+{
+    s->private_fd = private_fd;
+    s->kept->has_notifier = true;
+    start_notifier(s);
+}
+
+void supervisor_end_notifier(struct supervisor *s)
+{
+    s->private_fd = -1;
+    s->kept->has_notifier = false;
+    if (s->notifier_pid)
+        kill(s->notifier_pid, SIGKILL);
+}
+
 void supervisor_release(struct supervisor *s)
 {
+    while (s->notifier_pid && waitpid(s->notifier_pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    for (int i = 0; i < 2; i++)
+        if (s->notifier_sockets[i] >= 0)
+            close(s->notifier_sockets[i]);
+    if (s->kept)
+        munmap(s->kept, sizeof *s->kept);
     if (s->kept_fd >= 0)
         close(s->kept_fd);
     if (s->executable_fd >= 0)

@@ -1,6 +1,7 @@
 /*
- * The supervisor's side of the worker: starting it, and starting it again. Parses no request and no
- * record; it holds the device open, so that requests wait while there is no worker.
+ * The supervisor's side of the worker and the notifier: starting them, and starting them again.
+ * Parses no request and no record; it holds the device open, so that requests wait while there is
+ * no worker.
  */
 #ifndef FS_SUPERVISOR_H
 #define FS_SUPERVISOR_H
@@ -15,17 +16,30 @@ struct supervisor {
     const struct secbuf *root_key;
     int device_fd; /* borrowed from the mount */
     int kept_fd;
+    struct kept *kept;
     int executable_fd; /* what workers run, whatever is at its path by now */
     char executable[PATH_MAX];
     int socket;        /* to the worker; -1 while there is none */
     pid_t pid;         /* 0 while there is none */
     unsigned failures; /* workers in a row that did not last */
     int64_t started_ms;
+    bool serving;     /* it has said so */
+    int64_t asked_ms; /* when it was last asked whether it is well, */
+    int64_t heard_ms; /* and when it last said anything */
+
+    int private_fd;          /* what the notifier works on; -1 once there is to be none */
+    int notifier_sockets[2]; /* the worker's end and the notifier's, the same for all of them */
+    pid_t notifier_pid;      /* 0 while there is none */
+    int64_t notifier_started_ms;
 };
 
-#define SUPERVISOR_INIT                                                   \
-    {                                                                     \
-        .device_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1 \
+#define SUPERVISOR_INIT                                                                      \
+    {                                                                                        \
+        .device_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1, .private_fd = -1, \
+        .notifier_sockets = {                                                                \
+            -1,                                                                              \
+            -1                                                                               \
+        }                                                                                    \
     }
 
 /* Both return false after one line on standard error. */
@@ -52,6 +66,19 @@ bool supervisor_upgrade(struct supervisor *supervisor);
  */
 #define SUPERVISOR_LOOK_MS 100
 bool supervisor_reap(struct supervisor *supervisor, int *ret_wait_status);
+
+/*
+ * What is due every SUPERVISOR_LOOK_MS: ask the worker whether it is well, kill it when it has not
+ * answered for five seconds, start a notifier where there is to be one and is none. Returns whether
+ * the worker has just said that it is well.
+ */
+bool supervisor_tend(struct supervisor *supervisor);
+
+/* Have a notifier from here on, working on the private mount `private_fd` (borrowed). */
+void supervisor_begin_notifier(struct supervisor *supervisor, int private_fd);
+
+/* Have none any more, so that the private mount can go. */
+void supervisor_end_notifier(struct supervisor *supervisor);
 
 /* How long to wait before the next worker: nothing at first, up to a second when they keep dying.
  */

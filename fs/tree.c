@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BLOCK_BYTES 4096
@@ -15,7 +16,7 @@
 #define SECOND_NS 1000000000
 
 /* Cookies of entries that have no id; ids begin above. */
-enum { COOKIE_DOT = 1, COOKIE_DOT_DOT, COOKIE_TREE };
+enum { COOKIE_DOT = 1, COOKIE_DOT_DOT, COOKIE_TREE, COOKIE_STAGE };
 
 int tree_errno(enum store_err err)
 {
@@ -99,12 +100,41 @@ static struct stat to_stat(const struct store_attr *attr)
     return st;
 }
 
-static struct stat superblock_root(void)
+static bool is_own_directory(uint64_t ino)
 {
-    return (struct stat){.st_ino = TREE_SUPERBLOCK_ROOT,
-                         .st_mode = S_IFDIR | 0755,
-                         .st_nlink = 3,
+    return ino == TREE_SUPERBLOCK_ROOT || ino == TREE_STAGE;
+}
+
+static struct stat own_directory(uint64_t ino)
+{
+    return (struct stat){.st_ino = ino,
+                         .st_mode = S_IFDIR | (ino == TREE_STAGE ? 0700 : 0755),
+                         .st_nlink = ino == TREE_STAGE ? 2 : 4,
                          .st_blksize = BLOCK_BYTES};
+}
+
+static int lookup_superblock_root(struct tree *tree, const char *name, struct stat *ret_st)
+{
+    if (strcmp(name, MOUNT_TREE) == 0)
+        return tree_stat(tree, tree->top, ret_st);
+    return strcmp(name, MOUNT_STAGE) == 0 ? tree_stat(tree, TREE_STAGE, ret_st) : ENOENT;
+}
+
+/* The number that a name in stage/ is; 0 if it is none. */
+static uint64_t staged_number(const char *name)
+{
+    char *end;
+    uint64_t number = name[0] >= '1' && name[0] <= '9' ? strtoull(name, &end, 10) : 0;
+    return number >= STORE_ROOT_ID && number < UINT64_MAX && *end == '\0' ? number : 0;
+}
+
+static int lookup_staged(struct tree *tree, const char *name, struct stat *ret_st)
+{
+    uint64_t number = staged_number(name);
+    int error = number ? tree_stat(tree, number, ret_st) : ENOENT;
+    if (!error && S_ISREG(ret_st->st_mode))
+        ret_st->st_nlink = 1; /* as it will have under its name */
+    return error;
 }
 
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st)
@@ -112,7 +142,9 @@ int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct 
     struct store_attr attr;
 
     if (directory == TREE_SUPERBLOCK_ROOT)
-        return strcmp(name, MOUNT_TREE) == 0 ? tree_stat(tree, tree->top, ret_st) : ENOENT;
+        return lookup_superblock_root(tree, name, ret_st);
+    if (directory == TREE_STAGE)
+        return lookup_staged(tree, name, ret_st);
     if (strlen(name) > STORE_NAME_MAX)
         return ENAMETOOLONG;
     enum store_err err = store_lookup(tree->store, directory, name, &attr);
@@ -133,14 +165,27 @@ int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st)
 {
     struct store_attr attr;
 
-    if (ino == TREE_SUPERBLOCK_ROOT) {
-        *ret_st = superblock_root();
+    if (is_own_directory(ino)) {
+        *ret_st = own_directory(ino);
         return 0;
     }
     int error = stat_inode(tree, ino, &attr);
     if (!error)
         *ret_st = to_stat(&attr);
     return error;
+}
+
+int tree_show(struct tree *tree, const char *number, uint64_t directory, const char *name,
+              uint64_t *ret_shown)
+{
+    *ret_shown = staged_number(number);
+    return tree_errno(store_show(tree->store, *ret_shown, directory, name));
+}
+
+int tree_unlink(struct tree *tree, uint64_t directory, const char *name)
+{
+    struct store_attr attr;
+    return store_lookup(tree->store, directory, name, &attr) == STORE_ERR_NOT_FOUND ? 0 : EROFS;
 }
 
 int tree_open(struct tree *tree, uint64_t ino)
@@ -186,10 +231,14 @@ static int list_superblock_root(struct tree *tree, uint64_t cookie, const struct
 {
     struct stat st;
     int error = tree_stat(tree, tree->top, &st);
-    if (!error && visit_dots(TREE_SUPERBLOCK_ROOT, TREE_SUPERBLOCK_ROOT, cookie, list) &&
-        cookie < COOKIE_TREE)
-        list->visit(list->arg, MOUNT_TREE, &st, COOKIE_TREE);
-    return error;
+    if (error || !visit_dots(TREE_SUPERBLOCK_ROOT, TREE_SUPERBLOCK_ROOT, cookie, list))
+        return error;
+    if (cookie >= COOKIE_TREE || list->visit(list->arg, MOUNT_TREE, &st, COOKIE_TREE)) {
+        st = own_directory(TREE_STAGE);
+        if (cookie < COOKIE_STAGE)
+            list->visit(list->arg, MOUNT_STAGE, &st, COOKIE_STAGE);
+    }
+    return 0;
 }
 
 int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit_fn *visit,
@@ -200,6 +249,10 @@ int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit
 
     if (directory == TREE_SUPERBLOCK_ROOT)
         return list_superblock_root(tree, cookie, &list);
+    if (directory == TREE_STAGE) {
+        visit_dots(TREE_STAGE, TREE_SUPERBLOCK_ROOT, cookie, &list); /* the rest is not listed */
+        return 0;
+    }
     int error = stat_inode(tree, directory, &attr);
     if (error || !visit_dots(directory, parent_of(tree, &attr), cookie, &list))
         return error;
@@ -233,7 +286,7 @@ int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX
     unsigned char *at = ret_acl;
 
     *ret_len = 0;
-    if (ino == TREE_SUPERBLOCK_ROOT)
+    if (is_own_directory(ino))
         return 0;
     enum store_err err = store_policy(tree->store, ino, &p);
     if (err == STORE_ERR_NOT_FOUND)

@@ -2,8 +2,9 @@
  * The tree as stat(2) sees it: from inode numbers to attributes and ACLs. Knows no FUSE.
  *
  * An inode is a version: a secret's number is its current version's id, a directory's its own id in
- * the store, the same after a restart. The superblock's root has the number 1 and one entry,
- * `tree`, which is the store's root directory or the one that `subdir` names.
+ * the store, the same after a restart. The superblock's root has the number 1 and two entries:
+ * `tree`, which is the store's root directory or the one that `subdir` names, and `stage`, in which
+ * every version and directory is found by its number, to be renamed to the name that is to show it.
  */
 #ifndef FS_TREE_H
 #define FS_TREE_H
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define TREE_SUPERBLOCK_ROOT 1
+enum { TREE_SUPERBLOCK_ROOT = 1, TREE_STAGE };
 
 struct tree {
     struct store *store;
@@ -31,6 +32,17 @@ int tree_set_top(struct tree *tree, const char *subdir);
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st);
 /* ESTALE for an inode that is gone for good. */
 int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st);
+
+/*
+ * Let `name` in `directory` show what is staged under the name `number`. ENOENT if that is not what
+ * it is to show.
+ * out: ret_shown  the version or directory
+ */
+int tree_show(struct tree *tree, const char *number, uint64_t directory, const char *name,
+              uint64_t *ret_shown);
+
+/* Whether `name` is gone from `directory`, so that the kernel may forget it: 0, or EROFS. */
+int tree_unlink(struct tree *tree, uint64_t directory, const char *name);
 
 /* Whether the version `ino` may be opened now: ENOENT once its secret is removed, ESTALE, EISDIR.
  */

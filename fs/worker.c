@@ -3,16 +3,17 @@
  * the store: it may be killed at any moment, and the next one goes on where it stopped.
  */
 #include "worker.h"
+#include "clock.h"
 #include "follow.h"
 #include "handoff.h"
 #include "log.h"
+#include "loop.h"
+#include "privileges.h"
 #include "sandbox.h"
 #include "serve.h"
 #include "status.h"
 
 #include <errno.h>
-#include <grp.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,24 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-/* No capability, now or ever again, whatever the uid; no core, no reading of its memory by its own
- * uid. */
-static bool drop_privileges(const struct handoff *handoff)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
-
-    for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap) != 0)
-            return false;
-    return setgroups(0, NULL) == 0 && setresgid(handoff->gid, handoff->gid, handoff->gid) == 0 &&
-           setresuid(handoff->uid, handoff->uid, handoff->uid) == 0 &&
-           syscall(SYS_capset, &header, none) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_DUMPABLE, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
-}
 
 static enum store_err open_store(const struct handoff *handoff, const struct secbuf *root_key,
                                  struct store **ret_store, int *ret_watch_fd)
@@ -75,7 +59,18 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static void wait_for_end(const struct serve *serve, int signals)
+/* The supervisor asks whether the worker is well: no answer says that it isn't. False when the
+ * supervisor has ended. */
+static bool answer_supervisor(const struct kept *kept)
+{
+    char word;
+
+    if (recv(HANDOFF_SOCKET, &word, 1, 0) != 1)
+        return false;
+    return loop_is_stuck(kept, clock_now_ms()) || send(HANDOFF_SOCKET, &word, 1, MSG_NOSIGNAL) == 1;
+}
+
+static void wait_for_end(const struct serve *serve, const struct kept *kept, int signals)
 {
     struct pollfd fds[] = {
         {.fd = serve_ended_fd(serve), .events = POLLIN},
@@ -83,14 +78,19 @@ static void wait_for_end(const struct serve *serve, int signals)
         {.fd = HANDOFF_SOCKET, .events = POLLIN},
     };
 
-    while (poll(fds, 3, -1) < 0 && errno == EINTR)
-        ;
+    for (;;) {
+        if (poll(fds, 3, -1) < 0 && errno != EINTR)
+            return;
+        if (fds[0].revents || fds[1].revents || (fds[2].revents && !answer_supervisor(kept)))
+            return;
+    }
 }
 
 static int serve_store(struct store *store, int watch_fd, const struct handoff *handoff,
                        struct kept *kept, int signals)
 {
     const struct serve_options options = {.workers = handoff->workers,
+                                          .notifier = HANDOFF_NOTIFIER,
                                           .direct_io = handoff->direct_io,
                                           .debug = handoff->debug,
                                           .subdir = handoff->subdir[0] ? handoff->subdir : NULL};
@@ -99,6 +99,11 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
     struct serve *serve = NULL;
     int status = STATUS_FAILED;
 
+    if (kept->applied == 0) {
+        kept->shown = store_next_id(store);
+        kept->applied = store_generation(store);
+    }
+    store_hold_names(store, kept->shown);
     switch (serve_start(store, HANDOFF_DEVICE, kept, &options, &serve)) {
     case SERVE_FAILED:
         return STATUS_FAILED;
@@ -110,7 +115,7 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
     close(HANDOFF_DEVICE);
     if (follow_start(store, serve, kept, watch_fd, &follow) &&
         send(HANDOFF_SOCKET, &serving, 1, MSG_NOSIGNAL) == 1) {
-        wait_for_end(serve, signals);
+        wait_for_end(serve, kept, signals);
         status = WORKER_ENDED;
     }
     follow_stop(follow);
@@ -153,7 +158,7 @@ int worker_main(void)
         return STATUS_FAILED;
     }
     secmem_allow_swap(handoff.allow_swap);
-    if (!drop_privileges(&handoff) || !sandbox_enter(handoff.store)) {
+    if (!privileges_drop(handoff.uid, handoff.gid, 0) || !sandbox_enter(handoff.store)) {
         log_system_error("give up the privileges of", WORKER_NAME, errno);
         return STATUS_FAILED;
     }

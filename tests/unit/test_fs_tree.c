@@ -134,7 +134,7 @@ static void test_superblock_root(void **state)
     struct stat st = stat_of(&t, TREE_SUPERBLOCK_ROOT);
 
     assert_int_equal(st.st_mode, S_IFDIR | 0755);
-    assert_int_equal(st.st_nlink, 3); /* itself twice, and tree's ".." */
+    assert_int_equal(st.st_nlink, 4); /* itself twice, and the ".." of tree and stage */
     assert_int_equal(st.st_uid + st.st_gid, 0);
     assert_int_equal(lookup(&t, TREE_SUPERBLOCK_ROOT, "tree").st_ino, STORE_ROOT_ID);
     static const char *const others[] = {"a", "", ".", "..", "tre", "tree2", "TREE"};
@@ -520,7 +520,7 @@ static void test_list(void **state)
     check_every_resume(&t, resolve(s, "empty").node);
 
     page = list(&t, TREE_SUPERBLOCK_ROOT, 0, ENTRIES_MAX);
-    assert_names(&page, ". .. tree");
+    assert_names(&page, ". .. tree stage");
     assert_int_equal(page.entries[0].ino, TREE_SUPERBLOCK_ROOT);
     assert_int_equal(page.entries[1].ino, TREE_SUPERBLOCK_ROOT);
     assert_int_equal(page.entries[2].ino, STORE_ROOT_ID);
@@ -538,7 +538,7 @@ static void test_list_below_a_top(void **state)
     uint64_t d1 = resolve(s, "a/d1").node;
     struct page page = list(&t, TREE_SUPERBLOCK_ROOT, 0, ENTRIES_MAX);
 
-    assert_names(&page, ". .. tree");
+    assert_names(&page, ". .. tree stage");
     assert_int_equal(page.entries[2].ino, a);
     page = list(&t, a, 0, ENTRIES_MAX);
     assert_names(&page, ". .. s1 d1 s2 s3 d2");

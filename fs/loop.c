@@ -1,0 +1,192 @@
+/*
+ * Threads that read from /dev/fuse: see loop.h. Requests and answers as in
+ * include/uapi/linux/fuse.h.
+ */
+#define FUSE_USE_VERSION 312
+#include "loop.h"
+#include "clock.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef FUSE_UNIQUE_RESEND /* Linux 6.9 */
+#define FUSE_UNIQUE_RESEND (1ULL << 63)
+#endif
+
+struct thread {
+    struct loop *loop;
+    struct kept_task *task;
+    pthread_t thread;
+};
+
+struct loop {
+    struct fuse_session *session;
+    int device_fd;
+    struct kept *kept;
+    int ended_fd;
+    _Atomic bool failed;
+    unsigned count;
+    struct thread threads[KEPT_TASKS];
+};
+
+/* ---- What is kept -------------------------------------------------------- */
+
+static void note_death(struct kept *kept, uint64_t request)
+{
+    struct kept_death *least = &kept->deaths[0];
+
+    for (size_t i = 0; i < KEPT_TASKS; i++) {
+        struct kept_death *death = &kept->deaths[i];
+        if (death->request == request) {
+            death->count++;
+            return;
+        }
+        if (death->count < least->count)
+            least = death;
+    }
+    *least = (struct kept_death){request, 1};
+}
+
+void loop_note_deaths(struct kept *kept)
+{
+    for (size_t i = 0; i < KEPT_TASKS; i++) {
+        uint64_t request = atomic_exchange(&kept->tasks[i].request, 0);
+        if (request)
+            note_death(kept, request);
+    }
+}
+
+bool loop_is_deadly(const struct kept *kept, uint64_t request)
+{
+    for (size_t i = 0; i < KEPT_TASKS; i++)
+        if (kept->deaths[i].request == request)
+            return kept->deaths[i].count >= LOOP_DEATHS_MAX;
+    return false;
+}
+
+bool loop_is_stuck(const struct kept *kept, int64_t now_ms)
+{
+    for (size_t i = 0; i < KEPT_TASKS; i++)
+        if (kept->tasks[i].request && now_ms - kept->tasks[i].since_ms > LOOP_OVERDUE_MS)
+            return true;
+    return false;
+}
+
+/* ---- The threads --------------------------------------------------------- */
+
+static void refuse(const struct loop *loop, const struct fuse_in_header *in)
+{
+    const struct fuse_out_header out = {.len = sizeof out, .error = -EIO, .unique = in->unique};
+
+    if (write(loop->device_fd, &out, sizeof out) < 0 && errno != ENOENT)
+        log_system_error("answer", "a request", errno);
+    log_line("a request (opcode %u) ended %d workers; it was answered with EIO", in->opcode,
+             LOOP_DEATHS_MAX);
+}
+
+static void process(const struct thread *t, const struct fuse_buf *buf)
+{
+    const struct fuse_in_header *in = buf->mem;
+    uint64_t request = in->unique & ~FUSE_UNIQUE_RESEND;
+
+    if (loop_is_deadly(t->loop->kept, request)) {
+        refuse(t->loop, in);
+        return;
+    }
+    t->task->since_ms = clock_now_ms();
+    t->task->request = request;
+    fuse_session_process_buf(t->loop->session, buf);
+    t->task->request = 0;
+}
+
+static void *run(void *arg)
+{
+    const struct thread *t = arg;
+    struct loop *loop = t->loop;
+    struct fuse_buf buf = {.mem = NULL};
+    uint64_t one = 1;
+
+    while (!fuse_session_exited(loop->session)) {
+        int n = fuse_session_receive_buf(loop->session, &buf);
+        if (n == -EINTR)
+            continue;
+        if (n <= 0) {
+            loop->failed |= n < 0;
+            break;
+        }
+        process(t, &buf);
+    }
+    free(buf.mem);
+    if (write(loop->ended_fd, &one, sizeof one) < 0)
+        loop->failed = true;
+    return NULL;
+}
+
+static void wake(int signal)
+{
+    (void)signal;
+}
+
+struct loop *loop_start(struct fuse_session *session, int device_fd, struct kept *kept,
+                        unsigned count)
+{
+    const struct sigaction action = {.sa_handler = wake};
+    struct loop *loop = calloc(1, sizeof *loop);
+
+    if (loop == NULL)
+        return NULL;
+    *loop = (struct loop){.session = session, .device_fd = device_fd, .kept = kept};
+    loop->ended_fd = eventfd(0, EFD_CLOEXEC);
+    int error = loop->ended_fd < 0 ? errno : sigaction(SIGUSR1, &action, NULL);
+    while (error == 0 && loop->count < count) {
+        struct thread *t = &loop->threads[loop->count];
+        *t = (struct thread){.loop = loop, .task = &kept->tasks[loop->count]};
+        error = pthread_create(&t->thread, NULL, run, t);
+        loop->count += error == 0;
+    }
+    if (error == 0)
+        return loop;
+    loop_stop(loop);
+    errno = error;
+    return NULL;
+}
+
+int loop_ended_fd(const struct loop *loop)
+{
+    return loop->ended_fd;
+}
+
+/* A signal ends a thread's wait for a request; it is sent again in case it came just before. */
+static void join(pthread_t thread)
+{
+    struct timespec until;
+
+    do {
+        pthread_kill(thread, SIGUSR1);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 20 * 1000 * 1000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+    } while (pthread_timedjoin_np(thread, NULL, &until) == ETIMEDOUT);
+}
+
+bool loop_stop(struct loop *loop)
+{
+    fuse_session_exit(loop->session);
+    for (unsigned i = 0; i < loop->count; i++)
+        join(loop->threads[i].thread);
+    if (loop->ended_fd >= 0)
+        close(loop->ended_fd);
+    bool succeeded = !loop->failed;
+    free(loop);
+    return succeeded;
+}

@@ -1,0 +1,142 @@
+/*
+ * Both sides of the notifier's socket. See notifier.h.
+ *
+ * The process trusts no worker: paths are resolved below the private mount, and what it resolves
+ * there leads nowhere else.
+ */
+#include "notifier.h"
+#include "clock.h"
+#include "log.h"
+#include "mount.h"
+#include "privileges.h"
+#include "sandbox.h"
+#include "status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ASK_MS 5000
+#define ASK_AGAIN_MS 100
+
+/* What it takes to rename in directories of other owners. */
+#define RENAMING (1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER)
+
+/* ---- The worker's side --------------------------------------------------- */
+
+/* Take reports until the one for `order` comes or none is left. True if it has come. */
+static bool take_report(int socket, const struct notifier_order *order, int *ret_error)
+{
+    struct notifier_report report;
+
+    while (recv(socket, &report, sizeof report, MSG_DONTWAIT) == (ssize_t)sizeof report) {
+        if (report.id == order->id && report.act == order->act) {
+            *ret_error = report.error;
+            return true;
+        }
+    }
+    return false;
+}
+
+int notifier_ask(int socket, int stop_fd, const struct notifier_order *order)
+{
+    struct pollfd fds[] = {{.fd = socket, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
+    size_t bytes = offsetof(struct notifier_order, path) + strlen(order->path) + 1;
+    int64_t deadline = clock_now_ms() + ASK_MS;
+    int error = 0;
+
+    while (clock_now_ms() < deadline) {
+        int64_t again = clock_now_ms() + ASK_AGAIN_MS;
+        /* A full socket has the order already, many times. */
+        if (send(socket, order, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+            return errno;
+        for (int64_t left; (left = again - clock_now_ms()) > 0;) {
+            if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
+                return errno;
+            if (fds[1].revents)
+                return ECANCELED;
+            if (take_report(socket, order, &error))
+                return error;
+        }
+    }
+    return ETIMEDOUT;
+}
+
+/* ---- The process --------------------------------------------------------- */
+
+/* The directory of a path below tree/, whose last name is *ret_name. */
+static int open_parent(const char *path, const char **ret_name)
+{
+    const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+                                            RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+    char directory[sizeof MOUNT_TREE + STORE_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+
+    *ret_name = slash ? slash + 1 : path;
+    snprintf(directory, sizeof directory, MOUNT_TREE "/%.*s", (int)(*ret_name - path), path);
+    return (int)syscall(SYS_openat2, NOTIFIER_MOUNT, directory, &how, sizeof how);
+}
+
+/* Returns 0 or an errno. */
+static int carry_out(const struct notifier_order *order)
+{
+    char staged[sizeof MOUNT_STAGE + 24];
+    const char *name;
+    int failed = -1;
+    int directory = open_parent(order->path, &name);
+
+    if (directory < 0)
+        return errno;
+    errno = EINVAL;
+    if (order->act == NOTIFIER_SHOW) {
+        snprintf(staged, sizeof staged, MOUNT_STAGE "/%" PRIu64, order->id);
+        failed = renameat(NOTIFIER_MOUNT, staged, directory, name);
+    } else if (order->act == NOTIFIER_UNLINK) {
+        failed = unlinkat(directory, name, 0);
+    }
+    int error = failed ? errno : 0;
+    close(directory);
+    return error;
+}
+
+/* Take an order. False when the socket is closed or broken. */
+static bool take_order(struct notifier_order *ret_order)
+{
+    const size_t head = offsetof(struct notifier_order, path);
+    ssize_t n;
+
+    do
+        n = recv(NOTIFIER_SOCKET, ret_order, sizeof *ret_order, 0);
+    while (n < 0 && errno == EINTR);
+    if (n <= (ssize_t)head)
+        return false;
+    ret_order->path[(size_t)n - head - 1] = '\0';
+    return true;
+}
+
+int notifier_main(void)
+{
+    struct notifier_order order;
+
+    prctl(PR_SET_NAME, NOTIFIER_NAME);
+    if (!privileges_drop(getuid(), getgid(), RENAMING) || !sandbox_enter_notifier()) {
+        log_system_error("give up the privileges of", NOTIFIER_NAME, errno);
+        return STATUS_FAILED;
+    }
+    while (take_order(&order)) {
+        struct notifier_report report = {order.id, order.act, carry_out(&order)};
+        send(NOTIFIER_SOCKET, &report, sizeof report, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    return STATUS_FAILED;
+}
