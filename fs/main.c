@@ -5,6 +5,7 @@
  * (supervisor.c), which is this program under another name (worker.c) and the only one to read
  * requests and records.
  */
+#include "control_server.h"
 #include "log.h"
 #include "mount.h"
 #include "notifier.h"
@@ -66,6 +67,8 @@ static int open_signals(void)
 struct daemon {
     struct mount mount;
     struct supervisor supervisor;
+    struct control_server control;
+    unsigned char uuid[STORE_UUID_BYTES]; /* the store's */
     int signals;
     pthread_t attaching; /* the thread that shows the tree, */
     int attached_fd;     /* which says here that it is done, */
@@ -134,6 +137,37 @@ static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
     return start_worker(d, supervisor_delay_ms(&d->supervisor));
 }
 
+/* False if the daemon is to end. */
+static bool upgrade(struct daemon *d, int *ret_error)
+{
+    *ret_error = supervisor_upgrade(&d->supervisor);
+    return supervisor_has_worker(&d->supervisor) || start_worker(d, START_RETRY_MS);
+}
+
+/* A request may have come to the control socket. False if the daemon is to end. */
+static bool take_request(struct daemon *d)
+{
+    struct supervisor *s = &d->supervisor;
+    struct control_reply reply = {.restarts = s->restarts, .generation = s->kept->applied};
+    enum control_verb verb;
+    bool running = true;
+
+    if (!control_server_take(&d->control, &verb))
+        return true;
+    snprintf(reply.mountpoint, sizeof reply.mountpoint, "%s", d->mount.path);
+    switch (verb) {
+    case CONTROL_STATUS:
+        break;
+    case CONTROL_UPGRADE:
+        running = upgrade(d, &reply.error);
+        break;
+    default:
+        reply.error = EOPNOTSUPP;
+    }
+    control_server_reply(&d->control, &reply);
+    return running;
+}
+
 /* A signal has come. False if the daemon is to end. */
 static bool take_signal(struct daemon *d, bool *ret_failed)
 {
@@ -143,7 +177,7 @@ static bool take_signal(struct daemon *d, bool *ret_failed)
     if (is_end(signo))
         return false;
     if (signo == SIGHUP)
-        return supervisor_upgrade(&d->supervisor) || start_worker(d, START_RETRY_MS);
+        return upgrade(d, &wait_status);
     return !supervisor_reap(&d->supervisor, &wait_status) ||
            replace_worker(d, wait_status, ret_failed);
 }
@@ -161,12 +195,14 @@ static bool supervise(struct daemon *d)
         {.fd = d->signals, .events = POLLIN},
         {.fd = d->attached_fd, .events = POLLIN},
         {.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), .events = POLLPRI},
+        {.events = POLLIN},
     };
     bool failed = false;
     bool running = true;
 
     while (running && !failed) {
-        int ready = poll(fds, 3, SUPERVISOR_LOOK_MS);
+        fds[3].fd = control_server_fd(&d->control);
+        int ready = poll(fds, 4, SUPERVISOR_LOOK_MS);
         if (ready < 0 && errno != EINTR)
             log_system_error("wait for", "the end", errno);
         if (ready < 0) {
@@ -180,10 +216,13 @@ static bool supervise(struct daemon *d)
             d->serving = d->attached;
             failed |= !d->attached;
             if (d->serving) {
+                control_server_open(&d->control, d->uuid, d->supervisor.handoff.uid);
                 log_line("serving %s at %s", d->supervisor.handoff.store, d->mount.path);
                 ready_notify("READY=1\nSTATUS=serving");
             }
         }
+        if (running)
+            running = take_request(d);
         if (supervisor_tend(&d->supervisor))
             ready_notify("WATCHDOG=1");
         if (d->serving && (fds[1].revents || fds[2].revents) && was_unmounted(d)) {
@@ -210,6 +249,7 @@ static enum status serve_until_end(struct daemon *d)
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
         ready_notify("STOPPING=1");
+        control_server_close(&d->control);
         if (d->serving)
             mount_detach(&d->mount);
         supervisor_end_notifier(s);
@@ -229,10 +269,15 @@ static enum status serve_until_end(struct daemon *d)
     return (enum status)status;
 }
 
-/* Who the worker runs as: the owner of the store. */
-static bool set_worker_user(struct handoff *handoff)
+/* Who the worker runs as: the owner of the store, or who the options say. */
+static bool set_worker_user(const struct options *options, struct handoff *handoff)
 {
     struct stat st;
+    if (options->user) {
+        handoff->uid = options->uid;
+        handoff->gid = options->gid;
+        return true;
+    }
     if (stat(handoff->store, &st) != 0) {
         log_system_error("open the store", handoff->store, errno);
         return false;
@@ -255,13 +300,16 @@ static bool fill_handoff(const struct options *options, const char *store, struc
         log_system_error("serve", store, ENAMETOOLONG);
         return false;
     }
-    return set_worker_user(handoff);
+    return set_worker_user(options, handoff);
 }
 
 static enum status run(const struct options *options, int signals)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
-    struct daemon d = {.mount = MOUNT_INIT, .supervisor = SUPERVISOR_INIT, .signals = signals};
+    struct daemon d = {.mount = MOUNT_INIT,
+                       .supervisor = SUPERVISOR_INIT,
+                       .control = CONTROL_SERVER_INIT,
+                       .signals = signals};
     enum status status = STATUS_FAILED;
     char *store = NULL;
 
@@ -271,7 +319,7 @@ static enum status run(const struct options *options, int signals)
         return status_of(err);
     }
     secmem_allow_swap(options->allow_swap);
-    err = unlock_root_key(options, &root_key, &store);
+    err = unlock_root_key(options, &root_key, &store, d.uuid);
     if (err)
         return status_of(err);
     d.supervisor.root_key = &root_key;

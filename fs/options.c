@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static const char usage[] =
     "  key_file=FILE     unlock with this key file\n"
     "  passphrase_fd=N   unlock with the passphrase read from this descriptor\n"
     "  subdir=PATH       show this directory of the store only\n"
+    "  user=USER         run what reads the store as this user, not as the store's owner\n"
     "  workers=N         threads that serve requests (default 3)\n"
     "  direct_io         keep nothing in the kernel's page cache\n"
     "  allow_swap        run even where memory can't be locked against swapping\n"
@@ -32,19 +34,36 @@ static const char usage[] =
  * Options of mount(8) and fstab(5) that are for others, or ask for what can't be had: the tree is
  * read-only, and without devices, set-user-id bits and programs, whatever the words.
  */
-static const char *const accepted[] = {
-    "ro",      "rw",    "nosuid",  "suid",    "nodev",       "dev",
-    "noexec",  "exec",  "noatime", "auto",    "noauto",      "nofail",
-    "user",    "users", "nouser",  "_netdev", "allow_other", "default_permissions",
-    "defaults"};
+static const char *const accepted[] = {"ro",
+                                       "rw",
+                                       "nosuid",
+                                       "suid",
+                                       "nodev",
+                                       "dev",
+                                       "noexec",
+                                       "exec",
+                                       "noatime",
+                                       "auto",
+                                       "noauto",
+                                       "nofail",
+                                       "users",
+                                       "nouser",
+                                       "_netdev",
+                                       "allow_other",
+                                       "default_permissions",
+                                       "defaults"};
 
-enum mount_option { KEY_FILE, PASSPHRASE_FD, SUBDIR, WORKERS, DIRECT_IO, ALLOW_SWAP, DEBUG };
+enum mount_option { KEY_FILE, PASSPHRASE_FD, SUBDIR, USER, WORKERS, DIRECT_IO, ALLOW_SWAP, DEBUG };
 
-static char *const names[] = {
-    [KEY_FILE] = (char *)"key_file",   [PASSPHRASE_FD] = (char *)"passphrase_fd",
-    [SUBDIR] = (char *)"subdir",       [WORKERS] = (char *)"workers",
-    [DIRECT_IO] = (char *)"direct_io", [ALLOW_SWAP] = (char *)"allow_swap",
-    [DEBUG] = (char *)"debug",         NULL};
+static char *const names[] = {[KEY_FILE] = (char *)"key_file",
+                              [PASSPHRASE_FD] = (char *)"passphrase_fd",
+                              [SUBDIR] = (char *)"subdir",
+                              [USER] = (char *)"user",
+                              [WORKERS] = (char *)"workers",
+                              [DIRECT_IO] = (char *)"direct_io",
+                              [ALLOW_SWAP] = (char *)"allow_swap",
+                              [DEBUG] = (char *)"debug",
+                              NULL};
 
 static bool parse_number(const char *text, long min, long max, long *ret_number)
 {
@@ -68,15 +87,32 @@ static bool is_accepted(const char *option)
     return false;
 }
 
+/* A name of the password database, or a number that is in it. */
+static bool find_user(const char *text, struct options *o)
+{
+    long number;
+    const struct passwd *user =
+        parse_number(text, 0, UINT32_MAX - 1, &number) ? getpwuid((uid_t)number) : getpwnam(text);
+    if (user == NULL)
+        return false;
+    o->user = text;
+    o->uid = user->pw_uid;
+    o->gid = user->pw_gid;
+    return true;
+}
+
 static bool takes_value(int which)
 {
-    return which == KEY_FILE || which == PASSPHRASE_FD || which == SUBDIR || which == WORKERS;
+    return which == USER || which == KEY_FILE || which == PASSPHRASE_FD || which == SUBDIR ||
+           which == WORKERS;
 }
 
 static bool set(struct options *o, int which, char *value)
 {
     long number = 0;
 
+    if (which == USER && value == NULL)
+        return true; /* fstab's: whoever likes may mount it, which is for mount(8) */
     if (takes_value(which) ? value == NULL || value[0] == '\0' : value != NULL) {
         log_line("option '%s' %s value; see 'secretfs --help'", names[which],
                  takes_value(which) ? "needs a" : "takes no");
@@ -87,6 +123,8 @@ static bool set(struct options *o, int which, char *value)
         o->key_file = value;
     else if (which == SUBDIR)
         o->subdir = value;
+    else if (which == USER)
+        valid = find_user(value, o);
     else if (which == PASSPHRASE_FD) {
         valid = parse_number(value, 0, 1 << 20, &number);
         o->passphrase_fd = (int)number;

@@ -5,6 +5,7 @@
 #define FS_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define OPTIONS_WORKERS_DEFAULT 3
 #define OPTIONS_WORKERS_MAX 16 /* KEPT_TASKS of handoff.h */
@@ -15,6 +16,9 @@ struct options {
     const char *key_file;
     int passphrase_fd; /* -1: none */
     const char *subdir;
+    const char *user; /* NULL: the store's owner */
+    uint32_t uid;     /* the user's */
+    uint32_t gid;
     unsigned workers;
     bool allow_swap;
     bool direct_io;

@@ -191,6 +191,7 @@ bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
     bool killed = WIFSIGNALED(*ret_wait_status) && WTERMSIG(*ret_wait_status) == SIGKILL;
     bool lasted = clock_now_ms() - s->started_ms >= LASTING_MS;
     s->failures = killed || lasted ? 0 : s->failures + 1;
+    s->restarts++;
     forget_worker(s);
     return true;
 }
@@ -224,15 +225,16 @@ bool supervisor_wait_serving(struct supervisor *s, int timeout_ms, int *ret_stat
     return false;
 }
 
-bool supervisor_upgrade(struct supervisor *s)
+int supervisor_upgrade(struct supervisor *s)
 {
     int old_fd = s->executable_fd;
     int status = 0;
     int new_fd = open(s->executable, O_RDONLY | O_CLOEXEC);
 
     if (new_fd < 0) {
-        log_system_error("upgrade to", s->executable, errno);
-        return true;
+        int error = errno;
+        log_system_error("upgrade to", s->executable, error);
+        return error;
     }
     supervisor_stop_worker(s);
     s->executable_fd = new_fd;
@@ -241,13 +243,19 @@ bool supervisor_upgrade(struct supervisor *s)
         close(old_fd);
         if (s->notifier_pid)
             kill(s->notifier_pid, SIGKILL); /* the next one is the new program's */
-        return true;
+        return 0;
     }
     log_line("cannot upgrade to '%s': it does not serve; going on with the one from before",
              s->executable);
     s->executable_fd = old_fd;
     close(new_fd);
-    return supervisor_start_worker(s);
+    supervisor_start_worker(s);
+    return ENOEXEC;
+}
+
+bool supervisor_has_worker(const struct supervisor *s)
+{
+    return s->pid != 0;
 }
 
 int supervisor_delay_ms(const struct supervisor *s)

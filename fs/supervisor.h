@@ -22,6 +22,7 @@ struct supervisor {
     int socket;        /* to the worker; -1 while there is none */
     pid_t pid;         /* 0 while there is none */
     unsigned failures; /* workers in a row that did not last */
+    unsigned restarts; /* workers that had to be replaced */
     int64_t started_ms;
     bool serving;     /* it has said so */
     int64_t asked_ms; /* when it was last asked whether it is well, */
@@ -54,10 +55,12 @@ bool supervisor_wait_serving(struct supervisor *supervisor, int timeout_ms, int 
 
 /*
  * Replace the worker by one from the executable that is at our path now. If that doesn't serve in
- * time, the one from before is started again. Requests wait meanwhile. Returns false when no worker
- * could be started at all.
+ * time, the one from before is started again. Requests wait meanwhile. Returns 0; ENOEXEC if it did
+ * not serve; or the errno with which the executable could not be opened. In any case there may be
+ * no worker afterwards: supervisor_has_worker().
  */
-bool supervisor_upgrade(struct supervisor *supervisor);
+int supervisor_upgrade(struct supervisor *supervisor);
+bool supervisor_has_worker(const struct supervisor *supervisor);
 
 /*
  * Collect what has ended. True if the worker has, with its wait status. Ask now and then, too: the

@@ -62,7 +62,7 @@ static enum store_err unlock(struct store *store, const struct options *options,
 }
 
 enum store_err unlock_root_key(const struct options *options, struct secbuf *ret_root_key,
-                               char **ret_path)
+                               char **ret_path, unsigned char ret_uuid[static STORE_UUID_BYTES])
 {
     struct store *store = NULL;
 
@@ -76,6 +76,7 @@ enum store_err unlock_root_key(const struct options *options, struct secbuf *ret
         log_system_error("open the store", options->store, ENOMEM);
         err = STORE_ERR_NO_MEMORY;
     }
+    memcpy(ret_uuid, store_uuid(store), STORE_UUID_BYTES);
     store_close(store);
     return err;
 }

@@ -87,6 +87,11 @@ const char *store_path(const struct store *store)
     return db_path(store->db);
 }
 
+const unsigned char *store_uuid(const struct store *store)
+{
+    return store->uuid;
+}
+
 bool store_has_slot(const struct store *store, enum store_slot_kind kind)
 {
     for (uint32_t i = 0; i < store->slots.count; i++)

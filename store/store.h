@@ -74,6 +74,10 @@ STORE_CHECKED enum store_err store_open(const char *path, enum store_access acce
 /* The absolute path of the store's file; lives as long as the store. */
 const char *store_path(const struct store *store);
 
+/* The number that tells it from every other store; STORE_UUID_BYTES, lives as long as the store.
+ * What no key has verified yet is only what the file says. */
+const unsigned char *store_uuid(const struct store *store);
+
 /* Whether the store has a key slot of this kind, so that a program can ask for the right thing. */
 bool store_has_slot(const struct store *store, enum store_slot_kind kind);
 

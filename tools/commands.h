@@ -48,4 +48,6 @@ enum status check_run(struct cli *cli);
 
 enum status status_run(struct cli *cli);
 
+enum status upgrade_run(struct cli *cli);
+
 #endif

@@ -63,6 +63,8 @@ static const struct command commands[] = {
      "Verify every record of the store, and decrypt every value.", NULL},
     {"status", status_run, 0, 0, true, "", NULL,
      "Tell about the store: its state, size, keys and mounts.", NULL},
+    {"upgrade", upgrade_run, 0, 0, false, "", NULL,
+     "Have the daemons that serve the store go on with the program that is installed now.", NULL},
     {"help", help_run, 0, 1, false, "[COMMAND]", NULL, "Print help.", NULL},
     {NULL, NULL, 0, 0, false, NULL, NULL, NULL, NULL},
 };

@@ -540,6 +540,7 @@ COMMANDS = [
     "getfacl",
     "check",
     "status",
+    "upgrade",
     "help",
 ]
 
@@ -558,7 +559,12 @@ def test_an_unknown_option_is_a_usage_error(store, command):
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if c not in ("init", "ls", "purge", "check", "status", "help")]
+    "command",
+    [
+        c
+        for c in COMMANDS
+        if c not in ("init", "ls", "purge", "check", "status", "upgrade", "help")
+    ],
 )
 def test_a_missing_path_is_a_usage_error(store, command):
     store.refuses(USAGE, command)

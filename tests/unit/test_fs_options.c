@@ -150,6 +150,11 @@ static void test_every_option(void **state)
     assert_string_equal(o.subdir, "web/tls");
     o.subdir = NULL;
     assert_defaults(&o);
+    o = parse_list("user=daemon");
+    assert_string_equal(o.user, "daemon");
+    assert_int_equal(o.uid, 1);
+    assert_int_equal(o.gid, 1);
+    assert_int_equal(parse_list("user=1").gid, 1);
     o = parse_list("workers=1");
     assert_int_equal(o.workers, 1);
     o.workers = 3;
@@ -209,6 +214,9 @@ static void test_words_of_fstab(void **state)
         "allow_other",
         "auto",
         "noauto",
+        "user",
+        "users",
+        "nouser",
         "nofail",
         "_netdev",
         "defaults",
@@ -263,6 +271,9 @@ static void test_bad_values(void **state)
         {"passphrase_fd", "1048577"},
         {"passphrase_fd", "stdin"},
         {"passphrase_fd", "4294967296"},
+        {"user", "no-such-user"},
+        {"user", "4294967295"},
+        {"user", "987654321"},
     };
     static const char *const need[] = {"key_file", "passphrase_fd", "subdir", "workers"};
     static const char *const take_none[] = {"direct_io", "allow_swap", "debug"};

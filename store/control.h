@@ -1,0 +1,53 @@
+/*
+ * How programs talk to the daemons that serve a store on this machine: one request and one reply
+ * over a SOCK_SEQPACKET socket. A daemon's socket is CONTROL_FOLDER/UUID.PID and belongs to the
+ * owner of the store, so that the kernel lets only them and root connect.
+ */
+#ifndef STORE_CONTROL_H
+#define STORE_CONTROL_H
+
+#include "store.h"
+
+#include <limits.h>
+
+#define CONTROL_FOLDER "/run/secretfs"
+#define CONTROL_VERSION 1
+
+enum control_verb { CONTROL_STATUS = 1, CONTROL_UPGRADE };
+
+struct control_request {
+    uint32_t version; /* CONTROL_VERSION */
+    uint32_t verb;    /* enum control_verb */
+};
+
+struct control_reply {
+    uint32_t version;
+    int32_t error; /* 0, or the errno that the request failed with */
+    uint32_t pid;
+    uint32_t restarts;   /* workers that had to be replaced */
+    uint64_t generation; /* of the store, that the mount shows */
+    char mountpoint[PATH_MAX];
+};
+
+/* The beginning of the names of the sockets of a store's daemons: its uuid in hexadecimal, and a
+ * dot. */
+#define CONTROL_PREFIX_BYTES (2 * STORE_UUID_BYTES + 1)
+void control_prefix(const unsigned char uuid[static STORE_UUID_BYTES],
+                    char ret_prefix[static CONTROL_PREFIX_BYTES + 1]);
+
+/* The address of the socket with this name; false if it is too long for one. */
+struct sockaddr_un;
+bool control_address(const char *name, struct sockaddr_un *ret_address);
+
+/*
+ * Ask each daemon that serves the store `uuid`, and call `visit` with its reply. One that has
+ * ended, or ends meanwhile, is left out; one that does not reply in `timeout_ms` replies ETIMEDOUT,
+ * one that can't be connected to EACCES or the like, and both with an empty mountpoint. out:
+ * ret_count  how many there are errors: IO
+ */
+typedef void control_visit_fn(void *arg, const struct control_reply *reply);
+STORE_CHECKED enum store_err control_ask(const unsigned char uuid[static STORE_UUID_BYTES],
+                                         enum control_verb verb, int timeout_ms,
+                                         control_visit_fn *visit, void *arg, size_t *ret_count);
+
+#endif
