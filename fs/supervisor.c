@@ -304,6 +304,10 @@ static bool ask_worker(struct supervisor *s)
     bool well = hear(s);
     int64_t now = clock_now_ms();
 
+    /* Who was stopped or frozen, like the whole machine may have been, can't blame the worker. */
+    if (now - s->tended_ms > ASK_MS)
+        s->heard_ms = now;
+    s->tended_ms = now;
     if (!s->serving)
         return false;
     if (now - s->heard_ms > SILENT_MS) {

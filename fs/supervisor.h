@@ -27,6 +27,7 @@ struct supervisor {
     bool serving;     /* it has said so */
     int64_t asked_ms; /* when it was last asked whether it is well, */
     int64_t heard_ms; /* and when it last said anything */
+    int64_t tended_ms;
 
     int private_fd;          /* what the notifier works on; -1 once there is to be none */
     int notifier_sockets[2]; /* the worker's end and the notifier's, the same for all of them */

@@ -302,6 +302,15 @@ class Mount:
         ]
 
 
+def processes_of(served):
+    """The pids of a daemon's processes by their names."""
+    supervisor = served.process.pid
+    pids = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return {
+        Path(f"/proc/{pid}/comm").read_text().strip(): int(pid) for pid in [supervisor, *pids]
+    }
+
+
 def refuses_to_mount(status, store_path, mountpoint, *options):
     """Start a daemon that must end with `status` and one line; returns that line."""
     words = ["-o", ",".join(options)] if options else []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import FAILED, SECRETFS, eventually, identity, one_line, run
+from harness import FAILED, SECRETFS, eventually, identity, one_line, processes_of, run
 
 FOLDER = Path("/run/secretfs")
 
@@ -37,9 +37,7 @@ def socket_of(served):
 
 
 def worker_of(served):
-    children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text()
-    names = {Path(f"/proc/{pid}/comm").read_text().strip(): int(pid) for pid in children.split()}
-    return names.get("secretfs-worker")
+    return processes_of(served).get("secretfs-worker")
 
 
 def test_status_tells_of_each_daemon(store, mount):
