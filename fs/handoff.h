@@ -20,9 +20,12 @@ enum handoff_fd { HANDOFF_SOCKET = 3, HANDOFF_DEVICE, HANDOFF_KEPT, HANDOFF_NOTI
 /* The worker's exit statuses beyond those of the program. */
 enum { WORKER_ENDED = 0, WORKER_CANT_RESUME = 64 };
 
-/* What goes over the socket afterwards, each a byte: the worker says that it serves; the supervisor
- * asks whether it is well, and the worker answers with the same byte if it is. */
-enum handoff_word { HANDOFF_SERVING = 'S', HANDOFF_WELL = 'W' };
+/*
+ * What goes over the socket afterwards, each a byte: the worker says that it serves; the supervisor
+ * asks whether it is well, and the worker answers with the same byte if it is. The supervisor says
+ * that a former worker's last thread has ended only now: it may have taken a request with it.
+ */
+enum handoff_word { HANDOFF_SERVING = 'S', HANDOFF_WELL = 'W', HANDOFF_RESEND = 'R' };
 
 struct handoff {
     char store[PATH_MAX];

@@ -30,7 +30,7 @@ static bool send_bare(struct serve *serve, enum notify_code code)
     return write(serve->device_fd, &header, sizeof header) == (ssize_t)sizeof header;
 }
 
-bool notify_resend(struct serve *serve)
+bool serve_resend(struct serve *serve)
 {
     return send_bare(serve, NOTIFY_RESEND);
 }

@@ -369,7 +369,7 @@ static enum serve_result begin_session(struct serve *serve, struct kept *kept)
         return SERVE_FAILED;
     replay_init(serve, kept);
     loop_note_deaths(kept);
-    return notify_resend(serve) ? SERVE_STARTED : SERVE_CANT_RESUME;
+    return serve_resend(serve) ? SERVE_STARTED : SERVE_CANT_RESUME;
 }
 
 static enum serve_result begin(struct serve *serve, int device_fd)

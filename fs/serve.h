@@ -40,6 +40,12 @@ enum serve_result serve_start(struct store *store, int device_fd, struct kept *k
 int serve_ended_fd(const struct serve *serve);
 
 /*
+ * Have the kernel send again what was not answered, also what this process is about to answer: that
+ * is done a second time, and changes nothing. False where the kernel can't (before 6.9).
+ */
+bool serve_resend(struct serve *serve);
+
+/*
  * Have every name that `changes` speaks of show its present state, and what the kernel has cached
  * of the former one dropped. The store must hold names (store_hold_names()). `missed`: the kernel
  * may not have heard of earlier changes; so every name is looked up again when it is next used.

@@ -29,8 +29,4 @@ struct serve {
 /* Note that a version or directory is shown by its name, and all that have lower ids. */
 void serve_note_shown(struct serve *serve, uint64_t id);
 
-/* Have the kernel send again what a former process has left unanswered. False where it can't
- * (before 6.9). */
-bool notify_resend(struct serve *serve);
-
 #endif

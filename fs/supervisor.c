@@ -140,6 +140,13 @@ static bool leader_ended(pid_t pid)
     return state && state[1] == ' ' && state[2] == 'Z';
 }
 
+static void say(const struct supervisor *s, enum handoff_word word)
+{
+    const char byte = (char)word;
+    if (s->socket >= 0)
+        send(s->socket, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* Collect every child that is gone. True if the worker is among them. */
 static bool collect(struct supervisor *s, int *ret_wait_status)
 {
@@ -154,6 +161,8 @@ static bool collect(struct supervisor *s, int *ret_wait_status)
         }
         if (pid == s->notifier_pid)
             s->notifier_pid = 0;
+        else if (pid != s->pid)
+            say(s, HANDOFF_RESEND); /* a worker that was replaced before all of it had ended */
     }
     return found;
 }
@@ -300,7 +309,6 @@ static bool hear(struct supervisor *s)
 
 static bool ask_worker(struct supervisor *s)
 {
-    const char question = HANDOFF_WELL;
     bool well = hear(s);
     int64_t now = clock_now_ms();
 
@@ -315,7 +323,7 @@ static bool ask_worker(struct supervisor *s)
         kill(s->pid, SIGKILL);
         s->heard_ms = now;
     } else if (now - s->asked_ms >= ASK_MS) {
-        send(s->socket, &question, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+        say(s, HANDOFF_WELL);
         s->asked_ms = now;
     }
     return well;

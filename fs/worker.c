@@ -59,18 +59,20 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-/* The supervisor asks whether the worker is well: no answer says that it isn't. False when the
- * supervisor has ended. */
-static bool answer_supervisor(const struct kept *kept)
+/* Obey the supervisor. Where it asks whether the worker is well, no answer says that it isn't.
+ * False when the supervisor has ended. */
+static bool answer_supervisor(struct serve *serve, const struct kept *kept)
 {
     char word;
 
     if (recv(HANDOFF_SOCKET, &word, 1, 0) != 1)
         return false;
+    if (word == HANDOFF_RESEND)
+        return serve_resend(serve);
     return loop_is_stuck(kept, clock_now_ms()) || send(HANDOFF_SOCKET, &word, 1, MSG_NOSIGNAL) == 1;
 }
 
-static void wait_for_end(const struct serve *serve, const struct kept *kept, int signals)
+static void wait_for_end(struct serve *serve, const struct kept *kept, int signals)
 {
     struct pollfd fds[] = {
         {.fd = serve_ended_fd(serve), .events = POLLIN},
@@ -81,7 +83,7 @@ static void wait_for_end(const struct serve *serve, const struct kept *kept, int
     for (;;) {
         if (poll(fds, 3, -1) < 0 && errno != EINTR)
             return;
-        if (fds[0].revents || fds[1].revents || (fds[2].revents && !answer_supervisor(kept)))
+        if (fds[0].revents || fds[1].revents || (fds[2].revents && !answer_supervisor(serve, kept)))
             return;
     }
 }
