@@ -39,6 +39,7 @@ static enum store_err code_of(int sqlite_code)
     switch (sqlite_code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL: /* see db_wait.c */
         return STORE_ERR_BUSY;
     case SQLITE_NOMEM:
         return STORE_ERR_NO_MEMORY;
@@ -104,6 +105,7 @@ void db_close(struct db *db)
     for (size_t i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(db->statements[i]);
     sqlite3_close(db->handle);
+    db_wait_unregister(db);
     free(db->path);
     free(db->wal_path);
     free(db);

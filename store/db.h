@@ -25,6 +25,13 @@ STORE_CHECKED enum store_err db_open(const char *path, enum store_access access,
 void db_close(struct db *db);
 
 /*
+ * Let whatever is done from now on wait no longer for locks of other processes than `wait_ms` from
+ * this call, and then fail with BUSY; 0 tries once. Negative, and after opening: 5 s for each lock,
+ * 10 s for those that are held in passing only.
+ */
+void db_limit_waiting(struct db *db, int wait_ms);
+
+/*
  * Whether the files that were opened are still the ones at their paths: what is committed to others
  * isn't seen through this connection. errors: INTEGRITY
  */

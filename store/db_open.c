@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x73656366 /* "secf" */
-#define BUSY_TIMEOUT_MS 5000
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -54,7 +53,7 @@ static enum store_err harden(struct db *db)
 {
     sqlite3 *h = db->handle;
     sqlite3_extended_result_codes(h, 1);
-    sqlite3_busy_timeout(h, BUSY_TIMEOUT_MS);
+    db_wait_start(db);
     sqlite3_db_config(h, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(h, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(h, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
@@ -186,10 +185,14 @@ static enum store_err db_new(const char *path, int flags, struct db **ret_db)
         db_close(db);
         return err;
     }
+    if (!db_wait_register(db)) {
+        db_close(db);
+        return fault_errno(ENOMEM, "open", "the store");
+    }
     if (sqlite3_open_v2(db->path, &db->handle,
                         flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
                             SQLITE_OPEN_EXRESCODE,
-                        NULL) != SQLITE_OK) {
+                        db->vfs_name) != SQLITE_OK) {
         enum store_err err =
             db->handle ? db_fail(db, "open the store") : fault_errno(ENOMEM, "open", "the store");
         db_close(db);
@@ -272,7 +275,7 @@ enum store_err db_open(const char *path, enum store_access access, struct db **r
         err = check_schema(db);
     if (!err && (!identify(db->path, &db->file) || !identify(db->wal_path, &db->wal)))
         err = fault_errno(errno, "open", "the store");
-    if (!err && access == STORE_READ_ONLY)
+    if (!err && access != STORE_READ_WRITE)
         err = execute(db, "PRAGMA query_only=ON");
     if (err)
         db_close(db);

@@ -1,5 +1,5 @@
 /*
- * The inside of the SQL module, shared by db_open.c and db.c; the one place that includes SQLite.
+ * The inside of the SQL module, shared by db*.c; the one place that includes SQLite.
  * Private to them.
  */
 #ifndef STORE_DB_STATE_H
@@ -49,7 +49,20 @@ struct db {
     bool in_transaction;
     struct db_identity file; /* as they were when opened */
     struct db_identity wal;
+
+    sqlite3_vfs vfs; /* db_wait.c */
+    sqlite3_vfs *default_vfs;
+    char vfs_name[32];
+    int64_t deadline_ns;   /* of CLOCK_MONOTONIC; 0: each wait has a time of its own … */
+    int64_t busy_until_ns; /* … and the present one lasts until then */
 };
+
+/* Make the VFS `db->vfs_name`, before the connection is opened; false where that fails. */
+bool db_wait_register(struct db *db);
+void db_wait_unregister(struct db *db); /* after it was closed */
+
+/* Let the open connection wait for locks. */
+void db_wait_start(struct db *db);
 
 /* Note what SQLite's last call on `db` failed with, and return the code for it; never STORE_OK,
  * which the second one shows to compilers and analysers. */

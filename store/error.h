@@ -25,7 +25,7 @@ enum store_err {
     STORE_ERR_FORMAT = -11,    /* not a store, or of a format this library doesn't know */
     STORE_ERR_KEY = -12,       /* no key slot opens with what was offered */
     STORE_ERR_INTEGRITY = -13, /* the file was changed by someone without the key, or is damaged */
-    STORE_ERR_BUSY = -14,      /* another writer holds the store */
+    STORE_ERR_BUSY = -14,      /* another process has locked the store */
     STORE_ERR_DENIED = -15,    /* the operating system refused access to a file */
     STORE_ERR_NO_SPACE = -16,  /* the disk is full */
     STORE_ERR_IO = -17,        /* reading or writing failed */

@@ -461,14 +461,14 @@ enum store_err feed_apply(struct store *store, struct store_changes *ret_changes
 
 enum store_err store_refresh(struct store *store, struct store_changes *ret_changes)
 {
-    pthread_mutex_lock(&store->db_lock);
+    turn_begin(store);
     enum store_err err = db_check_files(store->db);
     if (!err)
         err = db_begin_read(store->db);
     if (!err)
         err = feed_apply(store, ret_changes);
     db_end(store->db);
-    pthread_mutex_unlock(&store->db_lock);
+    turn_end(store, err);
     return err;
 }
 
@@ -502,9 +502,9 @@ enum store_err store_changed_since(struct store *store, uint64_t generation,
         return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);
     feed->store = store;
     feed->changes = ret_changes;
-    pthread_mutex_lock(&store->db_lock);
+    turn_begin(store);
     enum store_err err = db_each_node_since(store->db, generation, note_row, feed);
-    pthread_mutex_unlock(&store->db_lock);
+    turn_end(store, err);
     free(feed);
     return err;
 }

@@ -116,9 +116,9 @@ enum store_err version_read(struct store *store, uint64_t id, struct secbuf *ret
 enum store_err store_read(struct store *store, uint64_t version, struct secbuf *ret_value)
 {
     secbuf_wipe(ret_value);
-    pthread_mutex_lock(&store->db_lock);
+    turn_begin(store);
     enum store_err err = version_read(store, version, ret_value);
-    pthread_mutex_unlock(&store->db_lock);
+    turn_end(store, err);
     return err;
 }
 

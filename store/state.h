@@ -23,6 +23,13 @@ struct slots {
     struct multiset hash; /* over their rows; only once there are keys */
 };
 
+/* Since when the store was found locked by others, by one turn at the connection after another. */
+struct patience {
+    bool locked;      /* the last turn ended so … */
+    int64_t last_ms;  /* … at this time of CLOCK_MONOTONIC */
+    int64_t since_ms; /* when the first of them began, or the present turn */
+};
+
 struct store {
     struct db *db;
     unsigned char uuid[STORE_UUID_BYTES];
@@ -32,7 +39,9 @@ struct store {
     struct index *index;     /* NULL until loaded */
     pthread_rwlock_t lock;
     pthread_mutex_t db_lock;
-    int watch_fd; /* -1 until asked for */
+    int watch_fd;             /* -1 until asked for */
+    bool follows;             /* opened with STORE_FOLLOW */
+    struct patience patience; /* under db_lock */
 
     enum store_err stale;  /* not 0: the index is not what the file says, and why */
     bool writing;          /* between store_begin() and store_commit() */
@@ -56,6 +65,13 @@ STORE_CHECKED enum store_err node_open(const struct seal_keys *keys, const struc
 /* Read a node's record from the row that the index knows; any other is refused. Takes no lock. */
 STORE_CHECKED enum store_err node_read(struct store *store, uint64_t id,
                                        struct node_record *ret_record);
+
+/*
+ * A turn at the connection: takes db_lock. On a handle that follows, what is done in it waits for
+ * locks of other processes only as long as STORE_FOLLOW says. `err` is what came of it.
+ */
+void turn_begin(struct store *store);
+void turn_end(struct store *store, enum store_err err);
 
 /* A handle around `db`, which it owns from here on, also on failure. */
 STORE_CHECKED enum store_err store_new(struct db *db, struct store **ret_store);

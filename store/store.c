@@ -71,8 +71,10 @@ enum store_err store_open(const char *path, enum store_access access, struct sto
     enum store_err err = db_open(path, access, &db);
     if (!err)
         err = store_new(db, &store);
-    if (!err)
+    if (!err) {
+        store->follows = access == STORE_FOLLOW;
         err = db_get_root(db, visit_uuid, store);
+    }
     if (!err)
         err = slots_read(store, &store->slots);
     if (err)

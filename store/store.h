@@ -61,7 +61,18 @@ struct store_credential {
 STORE_CHECKED enum store_err store_create(const char *path,
                                           const struct store_credential *credential);
 
-enum store_access { STORE_READ_ONLY, STORE_READ_WRITE };
+/*
+ * A store that another process has locked is waited for: 5 s for a writer to end, 10 s where the
+ * store can't even be read; then comes BUSY.
+ *
+ * STORE_FOLLOW is STORE_READ_ONLY for a process with readers of its own: its store_read(),
+ * store_refresh() and store_changed_since() wait STORE_FOLLOW_WAIT_MS, counted from when the first
+ * of them found the store locked. Whoever comes later shares what is left; after that each tries
+ * once, until one gets through. So in whatever order they queue, none waits longer.
+ */
+enum store_access { STORE_READ_ONLY, STORE_READ_WRITE, STORE_FOLLOW };
+
+#define STORE_FOLLOW_WAIT_MS 500
 
 /*
  * Open the file and check that it is a store of a known format with exactly the schema of that

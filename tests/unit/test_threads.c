@@ -163,7 +163,7 @@ static void run(struct shared *sh, void (*write)(struct shared *sh, void *arg), 
     char text[4096];
     int fd = -1;
 
-    sh->store = open_store(sh->f, STORE_READ_ONLY);
+    sh->store = open_store(sh->f, STORE_FOLLOW);
     sh->directory = resolve(sh->store, "dir").node;
     assert_ok(store_watch(sh->store, &fd));
     for (size_t i = 0; i <= READERS; i++)
