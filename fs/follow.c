@@ -1,7 +1,7 @@
 /*
  * A change that doesn't verify is not applied: the state verified last stays served, and the log
- * says so once. Failures are tried again every second, in case it was an I/O error or a lock that
- * passes.
+ * says so once. Failures are tried again every second, in case it was an I/O error; a locked store
+ * more often, so that what was committed is shown soon after the lock is gone.
  */
 #include "follow.h"
 #include "log.h"
@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define RETRY_MS 1000
+#define RETRY_BUSY_MS 100
 
 struct follow {
     struct store *store;
@@ -21,6 +22,7 @@ struct follow {
     struct kept *kept;
     int watch_fd;
     int stop_fd;
+    bool resynced;
     pthread_t thread;
 };
 
@@ -31,10 +33,35 @@ static void note_applied(struct follow *f)
     f->kept->applied = store_generation(f->store);
 }
 
+/* What a former process did not live to tell the kernel. errors: BUSY; it is still to do then. */
+static enum store_err resync(struct follow *f)
+{
+    struct store_changes changes = STORE_CHANGES_INIT;
+    enum store_err err = STORE_OK;
+
+    if (f->kept->applied != store_generation(f->store)) {
+        err = store_changed_since(f->store, f->kept->applied, &changes);
+        if (err && err != STORE_ERR_BUSY) {
+            log_store_error("read the latest changes of", "the store", err);
+            store_hold_names(f->store, UINT64_MAX); /* shown at once, without events */
+        }
+        if (err != STORE_ERR_BUSY)
+            f->resynced = serve_changes(f->serve, &changes, true, f->stop_fd);
+    } else {
+        f->resynced = true;
+    }
+    store_changes_release(&changes);
+    if (f->resynced)
+        note_applied(f);
+    return err == STORE_ERR_BUSY ? err : STORE_OK;
+}
+
 static enum store_err refresh(struct follow *f, enum store_err before)
 {
     struct store_changes changes = STORE_CHANGES_INIT;
-    enum store_err err = store_refresh(f->store, &changes);
+    enum store_err err = f->resynced ? STORE_OK : resync(f);
+    if (!err)
+        err = store_refresh(f->store, &changes);
 
     if (err && err != before)
         log_store_error("follow; serving the last verified state of", store_path(f->store), err);
@@ -42,30 +69,16 @@ static enum store_err refresh(struct follow *f, enum store_err before)
         log_line("'%s' is verified again", store_path(f->store));
     bool told = serve_changes(f->serve, &changes, false, f->stop_fd);
     store_changes_release(&changes);
-    if (!err && told)
+    if (!err && told && f->resynced)
         note_applied(f);
     return err;
 }
 
-/* What a former process did not live to tell the kernel. */
-static void resync(struct follow *f)
+static int retry_ms(enum store_err err)
 {
-    struct store_changes changes = STORE_CHANGES_INIT;
-    uint64_t loaded = store_generation(f->store);
-
-    if (f->kept->applied != loaded) {
-        enum store_err err = store_changed_since(f->store, f->kept->applied, &changes);
-        if (err) {
-            log_store_error("read the latest changes of", "the store", err);
-            store_hold_names(f->store, UINT64_MAX); /* shown at once, without events */
-        }
-        if (!serve_changes(f->serve, &changes, true, f->stop_fd)) {
-            store_changes_release(&changes);
-            return;
-        }
-    }
-    store_changes_release(&changes);
-    note_applied(f);
+    if (!err)
+        return -1;
+    return err == STORE_ERR_BUSY ? RETRY_BUSY_MS : RETRY_MS;
 }
 
 static void *run(void *arg)
@@ -73,11 +86,10 @@ static void *run(void *arg)
     struct follow *f = arg;
     struct pollfd fds[] = {{.fd = f->stop_fd, .events = POLLIN},
                            {.fd = f->watch_fd, .events = POLLIN}};
-    resync(f);
     enum store_err err = refresh(f, STORE_OK);
 
     for (;;) {
-        int ready = poll(fds, 2, err ? RETRY_MS : -1);
+        int ready = poll(fds, 2, retry_ms(err));
         if (ready < 0 && errno != EINTR) {
             log_system_error("go on watching", "the store", errno);
             return NULL;

@@ -30,7 +30,7 @@ static const char *next_step(enum store_err err)
     case STORE_ERR_MEMORY_LOCK:
         return "; raise the limit (ulimit -l), or give -o allow_swap";
     case STORE_ERR_BUSY:
-        return "; try again";
+        return "; 'lslocks' tells by which";
     case STORE_OK:
     case STORE_ERR_NOT_FOUND:
     case STORE_ERR_NO_VERSION:

@@ -28,7 +28,7 @@ static enum store_err open_store(const struct handoff *handoff, const struct sec
                                  struct store **ret_store, int *ret_watch_fd)
 {
     struct store *store = NULL;
-    enum store_err err = store_open(handoff->store, STORE_READ_ONLY, &store);
+    enum store_err err = store_open(handoff->store, STORE_FOLLOW, &store);
     if (!err)
         err = store_watch(store, ret_watch_fd);
     if (!err)
