@@ -155,8 +155,9 @@ static void test_many_readers_wait_no_longer_than_one(void **state)
         readers[i].store = s;
         assert_int_equal(pthread_create(&readers[i].thread, NULL, read_once, &readers[i]), 0);
     }
-    for (size_t i = 0; i < READERS; i++) {
+    for (size_t i = 0; i < READERS; i++)
         assert_int_equal(pthread_join(readers[i].thread, NULL), 0);
+    for (size_t i = 0; i < READERS; i++) {
         assert_int_equal(readers[i].err, STORE_ERR_BUSY);
         assert_in_range(readers[i].ms, 0, STORE_FOLLOW_WAIT_MS + SOON_MS);
     }
