@@ -19,7 +19,7 @@ packages=(
     libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev libsystemd-dev libcmocka-dev
     clang clang-tidy clang-format cppcheck libclang-rt-14-dev mandoc              # to check
     python3 python3-pytest python3-dotenv                                         # to test
-    acl attr binutils fuse3 mount passwd procps strace util-linux
+    acl attr binutils fuse3 mount passwd procps strace systemd util-linux
     curl nodejs nginx-light openssh-client openssh-server openssl postgresql      # real clients
 )
 
@@ -149,7 +149,7 @@ caged_tests() {
     meson test -C "$caged" --print-errorlogs fs_sandbox
     count "$caged/meson-logs/testlog.json"
     SECRETFS_BUILD=$caged python_tests tests/integration/test_survival.py \
-        tests/integration/test_files.py
+        tests/integration/test_files.py tests/integration/test_systemd.py
 }
 
 # Arguments are pytest's.

@@ -1,0 +1,230 @@
+"""The units: correct, as confined as a mount that all can see allows, and enough for the daemon."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import (
+    BUILD,
+    LOCKED,
+    Mount,
+    QUICK,
+    ROOT,
+    SECRETFS,
+    end,
+    eventually,
+    fresh_folder,
+    remove_folder,
+    run,
+    spawn,
+)
+
+UNITS = ["secretfs.service", "secretfs@.service"]
+EXPOSURE_TENTHS = 42  # tests/README.md tells it, too
+
+# Each of them gives a service a mount namespace, from which nothing it mounts gets out.
+NAMESPACED = re.compile(
+    r"Protect(System|Home|Proc|KernelTunables|KernelModules|KernelLogs|ControlGroups)"
+    r"|ProcSubset|Private(Tmp|Devices|Mounts|IPC|Network|Users)|MountFlags|MountImages|DynamicUser"
+    r"|(ReadWrite|ReadOnly|Inaccessible|Exec|NoExec|Bind|BindReadOnly)Paths|TemporaryFileSystem"
+    r"|Root(Directory|Image)|Extension(Images|Directories)|LogNamespace"
+)
+
+
+@pytest.fixture(scope="module")
+def installed(machine):
+    """What `meson install` puts where, below a folder."""
+    folder = fresh_folder()
+    run(["meson", "install", "-C", BUILD, "--destdir", folder, "--no-rebuild", "--quiet"])
+    yield folder
+    remove_folder(folder)
+
+
+def settings(unit):
+    """The lines of a unit, as (name, value)."""
+    lines = unit.read_text().splitlines()
+    return [tuple(line.split("=", 1)) for line in lines if re.match(r"[A-Z]\w+=", line)]
+
+
+@pytest.fixture(scope="module", params=UNITS)
+def unit(request, installed):
+    [found] = installed.rglob(request.param)
+    return found
+
+
+def in_place(unit, folder):
+    """The unit with the path that its program has here."""
+    [program] = re.findall(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)
+    here = folder / unit.name
+    here.write_text(unit.read_text().replace(program, str(SECRETFS)))
+    return here
+
+
+def verify(unit):
+    done = run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit])
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_units_are_valid(unit, folder):
+    verify(in_place(unit, folder))
+
+
+def test_the_key_may_be_an_encrypted_credential(unit, folder):
+    """By the drop-in of the manual page."""
+    page = (ROOT / "fs/secretfs.8").read_text()
+    [drop_in] = re.findall(r"^\[Service\]\nLoadCredential.*?(?=^\.Ed)", page, re.MULTILINE | re.DOTALL)
+    here = in_place(unit, folder)
+    (folder / f"{here.name}.d").mkdir()
+    (folder / f"{here.name}.d" / "key.conf").write_text(drop_in)
+    verify(here)
+
+
+def test_units_run_what_is_installed(unit, installed):
+    [program] = re.findall(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)
+    assert os.access(f"{installed}{program}", os.X_OK)
+
+
+def test_no_setting_takes_the_tree_out_of_sight(unit):
+    assert [name for name, _ in settings(unit) if NAMESPACED.fullmatch(name)] == []
+
+
+def test_exposure_gets_no_worse(unit, measured):
+    words = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_TENTHS}"]
+    [score] = re.findall(r"Overall exposure level .*: ([0-9.]+)", run([*words, unit]).stdout.decode())
+    measured(f"exposure of {unit.name}: {score}")
+
+
+# ---- the daemon under what the units leave it
+
+
+def values(unit, name):
+    return [word for key, value in settings(unit) if key == name for word in value.split()]
+
+
+def system_calls(words):
+    """A list of SystemCallFilter= in full."""
+    found = set()
+    for word in words:
+        if word.startswith("@"):
+            lines = run(["systemd-analyze", "syscall-filter", word]).stdout.decode().splitlines()
+            found |= system_calls(line.strip() for line in lines[1:] if "#" not in line)
+        else:
+            found.add(word)
+    return found
+
+
+def allowed_calls(unit):
+    allowed = set()
+    for key, value in settings(unit):
+        if key == "SystemCallFilter":
+            words = value.lstrip("~").split()
+            change = allowed.difference_update if value.startswith("~") else allowed.update
+            change(system_calls(words))
+    return allowed
+
+
+FILTERED = """
+import ctypes, os, sys
+seccomp = ctypes.CDLL("libseccomp.so.2")
+seccomp.seccomp_init.restype = ctypes.c_void_p
+context = ctypes.c_void_p(seccomp.seccomp_init(0x80000000))  # kill the process
+for name in sys.argv[1].split(","):
+    number = seccomp.seccomp_syscall_resolve_name(name.encode())
+    if number >= 0:
+        assert seccomp.seccomp_rule_add(context, 0x7FFF0000, number, 0) == 0, name
+assert seccomp.seccomp_load(context) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def confined(unit):
+    """A prefix to run a program with the capabilities and system calls of the unit, and no more."""
+    capabilities = [f"+{name[4:].lower()}" for name in values(unit, "CapabilityBoundingSet")]
+    setpriv = ["setpriv", "--no-new-privs", "--inh-caps=-all"]
+    setpriv += ["--bounding-set", ",".join(["-all", *capabilities])]
+    return [*setpriv, sys.executable, "-c", FILTERED, ",".join(sorted(allowed_calls(unit)))]
+
+
+def worker_of(served):
+    argv = ["pgrep", "-x", "secretfs-worker", "-P", served.process.pid]
+    found = run(argv, status=None).stdout.split()
+    return int(found[0]) if found else None
+
+
+def owned_by(store, uid):
+    for path in [store.folder, store.key, *store.files()]:
+        os.chown(path, uid, uid)
+    store.folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("owner", [0, 4242])
+def test_the_daemon_lives_on_what_the_unit_leaves_it(unit, store, folder, owner):
+    store.put("a", b"value")
+    place = fresh_folder()
+    owned_by(store, owner)
+    served = Mount(store, place / "mnt", prefix=confined(unit), env=QUICK)
+    try:
+        status = Path(f"/proc/{served.process.pid}/status").read_text()
+        allowed = int(re.search(r"^CapBnd:\t(\w+)", status, re.MULTILINE)[1], 16)
+        assert allowed.bit_count() == len(values(unit, "CapabilityBoundingSet"))
+        assert "\nSeccomp:\t2\n" in status and "\nNoNewPrivs:\t1\n" in status
+        assert (served.path / "a").read_bytes() == b"value"
+        os.kill(worker_of(served), signal.SIGKILL)
+        eventually(lambda: worker_of(served))
+        store.put("a", b"rotated")
+        eventually(lambda: (served.path / "a").read_bytes() == b"rotated")
+        served.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "upgraded to" in served.log.read_text(), timeout=15)
+        store.put("a", b"again")
+        eventually(lambda: (served.path / "a").read_bytes() == b"again")
+        served.stop()
+    finally:
+        served.close()
+        remove_folder(place)
+
+
+# ---- what the service manager hears
+
+
+@pytest.fixture
+def manager(folder):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(folder / "notify"))
+        listening.settimeout(20)
+        yield listening
+
+
+def start(store, folder, key):
+    return spawn(
+        [SECRETFS, "-o", f"key_file={key}", store.path, folder / "mnt"],
+        env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify")},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_ready_means_that_secrets_can_be_read(store, folder, manager):
+    store.put("a", b"value")
+    process = start(store, folder, store.key)
+    try:
+        assert manager.recv(4096) == b"READY=1\nSTATUS=serving"
+        assert (folder / "mnt/a").read_bytes() == b"value"
+    finally:
+        process.terminate()
+        status = end(process)
+    assert status == 0
+    assert manager.recv(4096) == b"STOPPING=1"
+
+
+def test_a_start_that_fails_is_never_ready(store, folder, manager):
+    (folder / "wrong").write_bytes(os.urandom(32))
+    (folder / "wrong").chmod(0o600)
+    assert end(start(store, folder, folder / "wrong")) == LOCKED
+    manager.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        manager.recv(4096)
