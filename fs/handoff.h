@@ -36,6 +36,7 @@ struct handoff {
     bool direct_io;
     bool debug;
     bool allow_swap;
+    bool log_levels; /* as log_set_levels() */
     unsigned char root_key[STORE_KEY_BYTES];
 };
 

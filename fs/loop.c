@@ -89,8 +89,8 @@ static void refuse(const struct loop *loop, const struct fuse_in_header *in)
 
     if (write(loop->device_fd, &out, sizeof out) < 0 && errno != ENOENT)
         log_system_error("answer", "a request", errno);
-    log_line("a request (opcode %u) ended %d workers; it was answered with EIO", in->opcode,
-             LOOP_DEATHS_MAX);
+    log_error("a request (opcode %u) ended %d workers; it was answered with EIO", in->opcode,
+              LOOP_DEATHS_MAX);
 }
 
 static void process(const struct thread *t, const struct fuse_buf *buf)

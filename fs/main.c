@@ -127,13 +127,13 @@ static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
     if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_ENDED)
         return false;
     if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == WORKER_CANT_RESUME) {
-        log_line("the worker died, and this kernel can't send its requests to another; ending");
+        log_error("the worker died, and this kernel can't send its requests to another; ending");
         *ret_failed = true;
         return false;
     }
-    log_line("the worker died (%s %d); starting another",
-             WIFSIGNALED(wait_status) ? "signal" : "exit status",
-             WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
+    log_warning("the worker died (%s %d); starting another",
+                WIFSIGNALED(wait_status) ? "signal" : "exit status",
+                WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
     return start_worker(d, supervisor_delay_ms(&d->supervisor));
 }
 
@@ -292,7 +292,8 @@ static bool fill_handoff(const struct options *options, const char *store, struc
     *handoff = (struct handoff){.workers = options->workers,
                                 .direct_io = options->direct_io,
                                 .debug = options->debug,
-                                .allow_swap = options->allow_swap};
+                                .allow_swap = options->allow_swap,
+                                .log_levels = log_has_levels()};
     if (snprintf(handoff->store, sizeof handoff->store, "%s", store) >=
             (int)sizeof handoff->store ||
         snprintf(handoff->subdir, sizeof handoff->subdir, "%s",
@@ -342,6 +343,7 @@ int main(int argc, char **argv)
         return worker_main();
     if (argc == 1 && strcmp(argv[0], NOTIFIER_NAME) == 0)
         return notifier_main();
+    log_set_levels(log_is_journal());
     switch (options_parse(argc, argv, &options)) {
     case OPTIONS_DONE:
         return STATUS_DONE;

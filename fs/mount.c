@@ -65,9 +65,9 @@ static bool clean_dead_mount(const char *path)
     /* Not stat(2), which the kernel may answer from its cache long after the daemon has died. */
     while (statfs(path, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
         if (!mountinfo_find_path(path, &entry) || !entry.is_secretfs) {
-            log_line("cannot mount at '%s': a dead mount of another filesystem is there; "
-                     "umount it first",
-                     path);
+            log_error("cannot mount at '%s': a dead mount of another filesystem is there; "
+                      "umount it first",
+                      path);
             return false;
         }
         if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
@@ -97,7 +97,7 @@ static bool is_empty(int fd)
 
 static bool refuse_second(const char *path)
 {
-    log_line("cannot mount at '%s': another secretfs serves there; umount it first", path);
+    log_error("cannot mount at '%s': another secretfs serves there; umount it first", path);
     return false;
 }
 
@@ -121,8 +121,8 @@ bool mount_prepare(struct mount *mount, const char *mountpoint)
     if (flock(mount->point_fd, LOCK_EX | LOCK_NB) != 0)
         return errno == EWOULDBLOCK ? refuse_second(mount->path) : failed("lock", mount->path);
     if (!is_empty(mount->point_fd)) {
-        log_line("cannot mount at '%s': the directory is not empty; empty it, or choose another",
-                 mount->path);
+        log_error("cannot mount at '%s': the directory is not empty; empty it, or choose another",
+                  mount->path);
         return false;
     }
     return true;
@@ -214,7 +214,7 @@ void mount_detach(struct mount *mount)
     if (!mount_attached(mount))
         return;
     if (!mountinfo_find_path(mount->path, &entry) || entry.id != mount->id)
-        log_line("cannot umount '%s': something else is mounted over it", mount->path);
+        log_error("cannot umount '%s': something else is mounted over it", mount->path);
     else if (umount2(mount->path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
         failed("umount", mount->path);
 }

@@ -114,8 +114,8 @@ static bool set(struct options *o, int which, char *value)
     if (which == USER && value == NULL)
         return true; /* fstab's: whoever likes may mount it, which is for mount(8) */
     if (takes_value(which) ? value == NULL || value[0] == '\0' : value != NULL) {
-        log_line("option '%s' %s value; see 'secretfs --help'", names[which],
-                 takes_value(which) ? "needs a" : "takes no");
+        log_error("option '%s' %s value; see 'secretfs --help'", names[which],
+                  takes_value(which) ? "needs a" : "takes no");
         return false;
     }
     bool valid = true;
@@ -138,7 +138,7 @@ static bool set(struct options *o, int which, char *value)
     else if (which == DEBUG)
         o->debug = true;
     if (!valid)
-        log_line("option '%s' can't be '%s'; see 'secretfs --help'", names[which], value);
+        log_error("option '%s' can't be '%s'; see 'secretfs --help'", names[which], value);
     return valid;
 }
 
@@ -150,7 +150,7 @@ static bool parse_mount_options(char *list, struct options *o)
         int which = getsubopt(&list, names, &value);
         if (which >= 0 ? !set(o, which, value) : !is_accepted(option)) {
             if (which < 0)
-                log_line("unknown option '%s'; see 'secretfs --help'", option);
+                log_error("unknown option '%s'; see 'secretfs --help'", option);
             return false;
         }
     }
@@ -180,22 +180,22 @@ enum options_result options_parse(int argc, char **argv, struct options *ret_opt
                 return OPTIONS_BAD;
             break;
         case ':':
-            log_line("option '-%c' needs a value; see 'secretfs --help'", optopt);
+            log_error("option '-%c' needs a value; see 'secretfs --help'", optopt);
             return OPTIONS_BAD;
         default:
             if (strncmp(argv[optind - 1], "--", 2) == 0)
-                log_line("unknown option '%s'; see 'secretfs --help'", argv[optind - 1]);
+                log_error("unknown option '%s'; see 'secretfs --help'", argv[optind - 1]);
             else
-                log_line("unknown option '-%c'; see 'secretfs --help'", optopt);
+                log_error("unknown option '-%c'; see 'secretfs --help'", optopt);
             return OPTIONS_BAD;
         }
     }
     if (argc - optind != 2) {
-        log_line("a store and a mount point are needed; see 'secretfs --help'");
+        log_error("a store and a mount point are needed; see 'secretfs --help'");
         return OPTIONS_BAD;
     }
     if (o.key_file && o.passphrase_fd >= 0) {
-        log_line(
+        log_error(
             "options 'key_file' and 'passphrase_fd' exclude each other; see 'secretfs --help'");
         return OPTIONS_BAD;
     }

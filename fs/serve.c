@@ -33,8 +33,8 @@ static struct serve *serve_of(fuse_req_t req)
 static void trace(fuse_req_t req, const char *operation, fuse_ino_t ino)
 {
     if (serve_of(req)->options.debug)
-        log_line("debug: %s nodeid=%llu uid=%u", operation, (unsigned long long)ino,
-                 fuse_req_ctx(req)->uid);
+        log_debug("debug: %s nodeid=%llu uid=%u", operation, (unsigned long long)ino,
+                  fuse_req_ctx(req)->uid);
 }
 
 /* ---- Names and attributes ------------------------------------------------ */
@@ -388,7 +388,7 @@ static enum serve_result begin(struct serve *serve, int device_fd)
         result = serve->loop ? SERVE_STARTED : SERVE_FAILED;
     }
     if (result == SERVE_FAILED)
-        log_line("cannot start a FUSE session");
+        log_error("cannot start a FUSE session");
     return result;
 }
 

@@ -254,8 +254,8 @@ int supervisor_upgrade(struct supervisor *s)
             kill(s->notifier_pid, SIGKILL); /* the next one is the new program's */
         return 0;
     }
-    log_line("cannot upgrade to '%s': it does not serve; going on with the one from before",
-             s->executable);
+    log_error("cannot upgrade to '%s': it does not serve; going on with the one from before",
+              s->executable);
     s->executable_fd = old_fd;
     close(new_fd);
     supervisor_start_worker(s);
@@ -319,7 +319,7 @@ static bool ask_worker(struct supervisor *s)
     if (!s->serving)
         return false;
     if (now - s->heard_ms > SILENT_MS) {
-        log_line("the worker does not answer; killing it");
+        log_warning("the worker does not answer; killing it");
         kill(s->pid, SIGKILL);
         s->heard_ms = now;
     } else if (now - s->asked_ms >= ASK_MS) {

@@ -26,8 +26,8 @@ static enum store_err read_key_file(const struct store *store, const char *named
     bool chosen = false;
     enum store_err err = credential_key_file(named, &path, &chosen);
     if (!err && !chosen && !store_has_slot(store, STORE_SLOT_KEYFILE)) {
-        log_line("cannot unlock '%s': it opens with a passphrase; give -o passphrase_fd=N",
-                 store_path(store));
+        log_error("cannot unlock '%s': it opens with a passphrase; give -o passphrase_fd=N",
+                  store_path(store));
         err = STORE_ERR_KEY;
     } else {
         if (!err)

@@ -156,9 +156,10 @@ int worker_main(void)
     }
     secmem_allow_swap(true); /* until the handoff says otherwise */
     if (!handoff_receive(HANDOFF_SOCKET, &handoff, &root_key)) {
-        log_line("%s is started by secretfs, not by hand", WORKER_NAME);
+        log_error("%s is started by secretfs, not by hand", WORKER_NAME);
         return STATUS_FAILED;
     }
+    log_set_levels(handoff.log_levels);
     secmem_allow_swap(handoff.allow_swap);
     if (!privileges_drop(handoff.uid, handoff.gid, 0) || !sandbox_enter(handoff.store)) {
         log_system_error("give up the privileges of", WORKER_NAME, errno);

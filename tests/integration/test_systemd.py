@@ -228,3 +228,27 @@ def test_a_start_that_fails_is_never_ready(store, folder, manager):
     manager.setblocking(False)
     with pytest.raises(BlockingIOError):
         manager.recv(4096)
+
+
+def test_the_journal_gets_levels_from_supervisor_and_worker(store, folder):
+    store.put("a", b"value")
+    with open(folder / "journal", "wb") as journal:
+        stat = os.fstat(journal.fileno())
+        process = spawn(
+            [SECRETFS, "-o", f"debug,key_file={store.key}", store.path, folder / "mnt"],
+            env={**os.environ, "JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"},
+            stderr=journal,
+        )
+    try:
+        eventually(lambda: (folder / "mnt/a").read_bytes() == b"value")
+        store.path.unlink()
+        eventually(lambda: "removed" in (folder / "journal").read_text())
+    finally:
+        process.terminate()
+        status = end(process)
+    assert status == 0
+    lines = (folder / "journal").read_text().splitlines()
+    assert f"<6>serving {store.path} at {folder / 'mnt'}" in lines
+    assert {line[:3] for line in lines} == {"<3>", "<6>", "<7>"}
+    assert {line[3:9] for line in lines if line[1] == "7"} == {"debug:"}
+    assert all("removed" in line for line in lines if line[1] == "3")
