@@ -5,6 +5,7 @@
  * (supervisor.c), which is this program under another name (worker.c) and the only one to read
  * requests and records.
  */
+#include "background.h"
 #include "control_server.h"
 #include "log.h"
 #include "mount.h"
@@ -65,6 +66,7 @@ static int open_signals(void)
 #define START_RETRY_MS 1000
 
 struct daemon {
+    struct background *background;
     struct mount mount;
     struct supervisor supervisor;
     struct control_server control;
@@ -217,6 +219,7 @@ static bool supervise(struct daemon *d)
             failed |= !d->attached;
             if (d->serving) {
                 control_server_open(&d->control, d->uuid, d->supervisor.handoff.uid);
+                background_ready(d->background);
                 log_line("serving %s at %s", d->supervisor.handoff.store, d->mount.path);
                 ready_notify("READY=1\nSTATUS=serving");
             }
@@ -304,10 +307,11 @@ static bool fill_handoff(const struct options *options, const char *store, struc
     return set_worker_user(options, handoff);
 }
 
-static enum status run(const struct options *options, int signals)
+static enum status run(const struct options *options, int signals, struct background *background)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
-    struct daemon d = {.mount = MOUNT_INIT,
+    struct daemon d = {.background = background,
+                       .mount = MOUNT_INIT,
                        .supervisor = SUPERVISOR_INIT,
                        .control = CONTROL_SERVER_INIT,
                        .signals = signals};
@@ -324,8 +328,10 @@ static enum status run(const struct options *options, int signals)
     if (err)
         return status_of(err);
     d.supervisor.root_key = &root_key;
-    if (fill_handoff(options, store, &d.supervisor.handoff) &&
-        mount_prepare(&d.mount, options->mountpoint) && mount_create(&d.mount, store)) {
+    if (options->background && mount_serves(options->mountpoint, store))
+        status = STATUS_DONE; /* which `mount -a` can't see by itself */
+    else if (fill_handoff(options, store, &d.supervisor.handoff) &&
+             mount_prepare(&d.mount, options->mountpoint) && mount_create(&d.mount, store)) {
         d.supervisor.device_fd = d.mount.device_fd;
         status = serve_until_end(&d);
     }
@@ -338,6 +344,7 @@ static enum status run(const struct options *options, int signals)
 int main(int argc, char **argv)
 {
     struct options options;
+    struct background background = BACKGROUND_INIT;
 
     if (argc == 1 && strcmp(argv[0], WORKER_NAME) == 0)
         return worker_main();
@@ -353,12 +360,16 @@ int main(int argc, char **argv)
         break;
     }
     harden();
+    int status = STATUS_FAILED;
+    if (options.background && !background_start(&background, &options.passphrase_fd, &status))
+        return status;
     int signals = open_signals();
-    if (signals < 0) {
+    if (signals >= 0) {
+        status = (int)run(&options, signals, &background);
+        close(signals);
+    } else {
         log_system_error("wait for", "signals", errno);
-        return STATUS_FAILED;
     }
-    enum status status = run(&options, signals);
-    close(signals);
-    return (int)status;
+    background_end(&background);
+    return status;
 }

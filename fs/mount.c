@@ -128,6 +128,17 @@ bool mount_prepare(struct mount *mount, const char *mountpoint)
     return true;
 }
 
+bool mount_serves(const char *mountpoint, const char *source)
+{
+    struct mountinfo_entry entry;
+    struct statfs st;
+    char *path = resolve(mountpoint);
+    bool serves = path && mountinfo_find_path_of(path, source, &entry) && entry.is_secretfs &&
+                  statfs(path, &st) == 0;
+    free(path);
+    return serves;
+}
+
 /* ---- The superblock ------------------------------------------------------ */
 
 static bool set_string(int fs, const char *key, const char *value)

@@ -37,6 +37,9 @@ struct mount {
  */
 bool mount_prepare(struct mount *mount, const char *mountpoint);
 
+/* Whether a secretfs that lives serves `source` there already. */
+bool mount_serves(const char *mountpoint, const char *source);
+
 /* Open the device and make the superblock; requests can be served then. `source` is shown as the
  * device. */
 bool mount_create(struct mount *mount, const char *source);

@@ -28,7 +28,7 @@ static void unescape(char *text)
 }
 
 /* `36 35 98:0 /root /mount/point options - type source superoptions` */
-static bool parse(char *line, struct mountinfo_entry *ret_entry, char **ret_path)
+static bool parse(char *line, struct mountinfo_entry *ret_entry, char **ret_path, char **ret_source)
 {
     static const char marker[] = " - fuse." MOUNTINFO_SUBTYPE " ";
     char *save;
@@ -38,16 +38,22 @@ static bool parse(char *line, struct mountinfo_entry *ret_entry, char **ret_path
     for (int skipped = 0; skipped < 3; skipped++)
         strtok_r(NULL, " ", &save);
     *ret_path = strtok_r(NULL, " ", &save);
-    if (id == NULL || *ret_path == NULL)
+    const char *field = *ret_path;
+    while (field && strcmp(field, "-") != 0)
+        field = strtok_r(NULL, " ", &save);
+    strtok_r(NULL, " ", &save);
+    *ret_source = strtok_r(NULL, " ", &save);
+    if (id == NULL || *ret_path == NULL || *ret_source == NULL)
         return false;
     ret_entry->id = (int)strtol(id, NULL, 10);
     unescape(*ret_path);
+    unescape(*ret_source);
     return true;
 }
 
-/* The last line that has `id` (0: any) and `path` (NULL: any): later mounts lie on top of earlier
- * ones. */
-static bool find(int id, const char *path, struct mountinfo_entry *ret_entry)
+/* The last line that has `id` (0: any) and `path` (NULL: any), as later mounts lie on top of
+ * earlier ones; if it has `source` (NULL: any). */
+static bool find(int id, const char *path, const char *source, struct mountinfo_entry *ret_entry)
 {
     FILE *f = fopen("/proc/self/mountinfo", "re");
     char *line = NULL;
@@ -59,10 +65,11 @@ static bool find(int id, const char *path, struct mountinfo_entry *ret_entry)
     while (getline(&line, &size, f) > 0) {
         struct mountinfo_entry entry;
         char *at;
-        if (parse(line, &entry, &at) && (id == 0 || entry.id == id) &&
+        char *from;
+        if (parse(line, &entry, &at, &from) && (id == 0 || entry.id == id) &&
             (path == NULL || strcmp(at, path) == 0)) {
             *ret_entry = entry;
-            found = true;
+            found = source == NULL || strcmp(from, source) == 0;
         }
     }
     free(line);
@@ -72,10 +79,15 @@ static bool find(int id, const char *path, struct mountinfo_entry *ret_entry)
 
 bool mountinfo_find_id(int id, struct mountinfo_entry *ret_entry)
 {
-    return find(id, NULL, ret_entry);
+    return find(id, NULL, NULL, ret_entry);
 }
 
 bool mountinfo_find_path(const char *path, struct mountinfo_entry *ret_entry)
 {
-    return find(0, path, ret_entry);
+    return find(0, path, NULL, ret_entry);
+}
+
+bool mountinfo_find_path_of(const char *path, const char *source, struct mountinfo_entry *ret_entry)
+{
+    return find(0, path, source, ret_entry);
 }

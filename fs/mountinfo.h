@@ -19,4 +19,8 @@ bool mountinfo_find_id(int id, struct mountinfo_entry *ret_entry);
 /* The topmost mount at exactly this absolute path. */
 bool mountinfo_find_path(const char *path, struct mountinfo_entry *ret_entry);
 
+/* The same, if its source (the store, for a secretfs) is this one. */
+bool mountinfo_find_path_of(const char *path, const char *source,
+                            struct mountinfo_entry *ret_entry);
+
 #endif

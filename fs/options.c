@@ -34,24 +34,13 @@ static const char usage[] =
  * Options of mount(8) and fstab(5) that are for others, or ask for what can't be had: the tree is
  * read-only, and without devices, set-user-id bits and programs, whatever the words.
  */
-static const char *const accepted[] = {"ro",
-                                       "rw",
-                                       "nosuid",
-                                       "suid",
-                                       "nodev",
-                                       "dev",
-                                       "noexec",
-                                       "exec",
-                                       "noatime",
-                                       "auto",
-                                       "noauto",
-                                       "nofail",
-                                       "users",
-                                       "nouser",
-                                       "_netdev",
-                                       "allow_other",
-                                       "default_permissions",
-                                       "defaults"};
+static const char *const accepted[] = {
+    "ro",          "rw",         "nosuid",   "suid",        "nodev",
+    "dev",         "noexec",     "exec",     "noatime",     "relatime",
+    "strictatime", "nodiratime", "lazytime", "async",       "auto",
+    "noauto",      "nofail",     "user",     "users",       "nouser",
+    "owner",       "group",      "_netdev",  "allow_other", "default_permissions",
+    "defaults"};
 
 enum mount_option { KEY_FILE, PASSPHRASE_FD, SUBDIR, USER, WORKERS, DIRECT_IO, ALLOW_SWAP, DEBUG };
 
@@ -157,18 +146,45 @@ static bool parse_mount_options(char *list, struct options *o)
     return true;
 }
 
+static bool is_helper(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    return strcmp(slash ? slash + 1 : name, OPTIONS_HELPER_NAME) == 0;
+}
+
+static void refuse_option(const char *word)
+{
+    if (strncmp(word, "--", 2) == 0)
+        log_error("unknown option '%s'; see 'secretfs --help'", word);
+    else
+        log_error("unknown option '-%c'; see 'secretfs --help'", optopt);
+}
+
 enum options_result options_parse(int argc, char **argv, struct options *ret_options)
 {
     static const struct option long_options[] = {
         {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {0}};
-    struct options o = {.passphrase_fd = -1, .workers = OPTIONS_WORKERS_DEFAULT};
+    struct options o = {.passphrase_fd = -1,
+                        .workers = OPTIONS_WORKERS_DEFAULT,
+                        .background = argc > 0 && is_helper(argv[0])};
+    const char *letters = o.background ? ":fsnvN:t:o:" : ":fho:V";
+    bool fake = false;
     int c;
 
     opterr = 0;
-    while ((c = getopt_long(argc, argv, ":fho:V", long_options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
         switch (c) {
-        case 'f':
+        case 'f': /* to mount(8): all but the mount itself; else what we do anyway */
+            fake = o.background;
             break;
+        case 's':
+        case 'n':
+        case 'v':
+        case 't':
+            break;
+        case 'N':
+            log_error("cannot mount in another namespace; start secretfs there, see nsenter(1)");
+            return OPTIONS_BAD;
         case 'h':
             fputs(usage, stdout);
             return OPTIONS_DONE;
@@ -183,10 +199,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret_opt
             log_error("option '-%c' needs a value; see 'secretfs --help'", optopt);
             return OPTIONS_BAD;
         default:
-            if (strncmp(argv[optind - 1], "--", 2) == 0)
-                log_error("unknown option '%s'; see 'secretfs --help'", argv[optind - 1]);
-            else
-                log_error("unknown option '-%c'; see 'secretfs --help'", optopt);
+            refuse_option(argv[optind - 1]);
             return OPTIONS_BAD;
         }
     }
@@ -202,5 +215,5 @@ enum options_result options_parse(int argc, char **argv, struct options *ret_opt
     o.store = argv[optind];
     o.mountpoint = argv[optind + 1];
     *ret_options = o;
-    return OPTIONS_RUN;
+    return fake ? OPTIONS_DONE : OPTIONS_RUN;
 }

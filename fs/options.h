@@ -23,11 +23,16 @@ struct options {
     bool allow_swap;
     bool direct_io;
     bool debug;
+    bool background; /* started by mount(8) */
 };
 
 enum options_result { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_BAD };
 
-/* Read argv. DONE: help or version was printed. BAD: one line on standard error says what is wrong.
+/* The name under which mount(8) starts us, with arguments of its own. */
+#define OPTIONS_HELPER_NAME "mount.fuse.secretfs"
+
+/* Read argv. DONE: help or version was printed, or mount(8) asked for no more. BAD: one line on
+ * standard error says what is wrong.
  */
 enum options_result options_parse(int argc, char **argv, struct options *ret_options);
 

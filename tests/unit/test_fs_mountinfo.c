@@ -190,10 +190,15 @@ static void test_type(void **state)
         assert_true(mountinfo_find_id(id, &e));
         assert_int_equal(e.id, id);
         assert_int_equal(e.is_secretfs, mounts[i].is_secretfs);
+        assert_true(mountinfo_find_path_of(path, mounts[i].source, &e));
+        assert_int_equal(e.id, id);
+        assert_false(mountinfo_find_path_of(path, "another", &e));
         bind(path); /* on top of it is none */
         assert_true(mountinfo_find_path(path, &e));
         assert_int_not_equal(e.id, id);
         assert_false(e.is_secretfs);
+        assert_false(mountinfo_find_path_of(path, mounts[i].source, &e));
+        assert_true(mountinfo_find_path_of(path, "place", &e));
         take_off(path);
         take_off(path);
         assert_not_mounted(path);

@@ -84,6 +84,8 @@ static void run(struct run *r, const char *const words[])
 }
 
 #define RUN(r, ...) run((r), (const char *const[]){"secretfs", __VA_ARGS__, NULL})
+#define RUN_HELPER(r, ...) \
+    run((r), (const char *const[]){"/sbin/mount.fuse.secretfs", __VA_ARGS__, NULL})
 
 /* Refused: `message`, in one line, nothing on standard output, and no options. */
 static void check_bad(const struct run *r, const char *message)
@@ -231,6 +233,13 @@ static void test_words_of_fstab(void **state)
         "nouser",
         "nofail",
         "_netdev",
+        "relatime",
+        "strictatime",
+        "nodiratime",
+        "lazytime",
+        "async",
+        "owner",
+        "group",
         "defaults",
         "default_permissions",
         "x-systemd.automount",
@@ -366,6 +375,35 @@ static void test_help_and_version(void **state)
     assert_int_equal(r.result, OPTIONS_DONE);
 }
 
+/* As mount(8) starts its helpers. */
+static void test_helper(void **state)
+{
+    (void)state;
+    struct run r;
+
+    RUN_HELPER(&r, "store.db", "/mnt", "-n", "-v", "-s", "-t", "fuse.secretfs", "-o", "rw,debug");
+    assert_int_equal(r.result, OPTIONS_RUN);
+    assert_string_equal(r.err, "");
+    assert_true(r.options.background && r.options.debug);
+    assert_string_equal(r.options.store, "store.db");
+    assert_string_equal(r.options.mountpoint, "/mnt");
+    RUN_HELPER(&r, "store.db", "/mnt", "-f");
+    assert_int_equal(r.result, OPTIONS_DONE);
+    RUN_HELPER(&r, "store.db", "-f");
+    check_bad(&r, "a store and a mount point are needed");
+    RUN_HELPER(&r, "store.db", "/mnt", "-V");
+    check_bad(&r, "unknown option '-V'");
+    RUN_HELPER(&r, "store.db", "/mnt", "-N", "/proc/1/ns/mnt");
+    assert_int_equal(r.result, OPTIONS_BAD);
+    assert_string_equal(r.err, "secretfs: cannot mount in another namespace; start secretfs there, "
+                               "see nsenter(1)\n");
+    RUN(&r, "-f", "store.db", "/mnt");
+    assert_int_equal(r.result, OPTIONS_RUN);
+    assert_false(r.options.background);
+    RUN(&r, "-n", "store.db", "/mnt");
+    check_bad(&r, "unknown option '-n'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,7 +411,7 @@ int main(void)
         plain_test(test_together),         plain_test(test_words_of_fstab),
         plain_test(test_unknown),          plain_test(test_bad_values),
         plain_test(test_operands),         plain_test(test_conflict),
-        plain_test(test_help_and_version),
+        plain_test(test_help_and_version), plain_test(test_helper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
