@@ -34,16 +34,25 @@
 #include <time.h>
 #include <unistd.h>
 
-/* No core, no reading of our memory by others of our uid, as much locked memory as root may have.
- */
+/* Without limit for root; others, the root of a user namespace among them, have a hard limit. */
+static void raise_locked_memory(void)
+{
+    struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) == 0 || getrlimit(RLIMIT_MEMLOCK, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+/* No core, no reading of our memory by others of our uid, as much locked memory as we may have. */
 static void harden(void)
 {
     struct rlimit none = {0, 0};
-    struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
 
     umask(022);
     setrlimit(RLIMIT_CORE, &none);
-    setrlimit(RLIMIT_MEMLOCK, &all);
+    raise_locked_memory();
     prctl(PR_SET_DUMPABLE, 0);
 }
 

@@ -146,23 +146,40 @@ static bool set_string(int fs, const char *key, const char *value)
     return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) == 0;
 }
 
+static bool set_number(int fs, const char *key, unsigned number)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%u", number);
+    return set_string(fs, key, text);
+}
+
+/* Our ids, rather than 0, are those that have a number in our user namespace for sure. */
 static bool configure(int fs, int device_fd, const char *source)
 {
-    char fd[16];
-    snprintf(fd, sizeof fd, "%d", device_fd);
     return set_string(fs, "source", source) && set_string(fs, "subtype", MOUNTINFO_SUBTYPE) &&
-           set_string(fs, "fd", fd) && set_string(fs, "rootmode", "40000") &&
-           set_string(fs, "user_id", "0") && set_string(fs, "group_id", "0") &&
+           set_number(fs, "fd", (unsigned)device_fd) && set_string(fs, "rootmode", "40000") &&
+           set_number(fs, "user_id", geteuid()) && set_number(fs, "group_id", getegid()) &&
            fsconfig(fs, FSCONFIG_SET_FLAG, "allow_other", NULL, 0) == 0 &&
            fsconfig(fs, FSCONFIG_SET_FLAG, "default_permissions", NULL, 0) == 0 &&
            fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0;
 }
 
-bool mount_create(struct mount *mount, const char *source)
+static bool open_device(struct mount *mount)
 {
     mount->device_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-    if (mount->device_fd < 0)
-        return failed("open", "/dev/fuse");
+    if (mount->device_fd < 0 && errno == EACCES)
+        log_line("cannot open '/dev/fuse': %s; to mount in a user namespace, its mode must let "
+                 "you read and write it",
+                 strerror(errno));
+    else if (mount->device_fd < 0)
+        failed("open", "/dev/fuse");
+    return mount->device_fd >= 0;
+}
+
+bool mount_create(struct mount *mount, const char *source)
+{
+    if (!open_device(mount))
+        return false;
     int fs = fsopen("fuse", FSOPEN_CLOEXEC);
     if (fs < 0)
         return failed("make", "a FUSE filesystem");

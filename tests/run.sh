@@ -149,7 +149,8 @@ caged_tests() {
     meson test -C "$caged" --print-errorlogs fs_sandbox
     count "$caged/meson-logs/testlog.json"
     SECRETFS_BUILD=$caged python_tests tests/integration/test_survival.py \
-        tests/integration/test_files.py tests/integration/test_systemd.py
+        tests/integration/test_files.py tests/integration/test_systemd.py \
+        tests/integration/test_plain_users.py
 }
 
 # Arguments are pytest's.

@@ -279,7 +279,7 @@ def sanitized():
 
 def test_a_worker_has_no_rights_to_spare(store, mount):
     store.put("a", b"value")
-    served = mount()
+    served = mount(extra_groups=[4711])
     worker = worker_of(served)
     status = status_of(worker)
     for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
