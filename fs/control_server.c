@@ -56,7 +56,8 @@ bool control_server_open(struct control_server *server,
     if (bound && chown(address.sun_path, owner, (gid_t)-1) == 0 &&
         listen(server->listening, 16) == 0)
         return true;
-    log_system_error("make the control socket", address.sun_path, errno);
+    if (errno != EACCES)
+        log_system_error("make the control socket", address.sun_path, errno);
     control_server_close(server);
     return false;
 }

@@ -23,7 +23,8 @@ struct control_server {
 
 /*
  * Make the socket of a daemon that serves the store `uuid`, for `owner` and root; sockets of
- * daemons that were killed are removed. Returns false after one line on standard error.
+ * daemons that were killed are removed. Returns false after one line on standard error; a plain
+ * user, who may not make one, gets none.
  */
 bool control_server_open(struct control_server *server,
                          const unsigned char uuid[static STORE_UUID_BYTES], uid_t owner);

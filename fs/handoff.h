@@ -33,6 +33,7 @@ struct handoff {
     uint32_t uid;          /* the worker's */
     uint32_t gid;
     uint32_t workers;
+    bool top_is_root; /* of the superblock: an ordinary mount (mount.h) */
     bool direct_io;
     bool debug;
     bool allow_swap;

@@ -256,7 +256,8 @@ static enum status serve_until_end(struct daemon *d)
     if (!supervisor_init(s) || !supervisor_start_worker(s) ||
         !supervisor_wait_serving(s, -1, &status))
         return (enum status)status;
-    supervisor_begin_notifier(s, d->mount.private_fd);
+    if (d->mount.private_fd >= 0)
+        supervisor_begin_notifier(s, d->mount.private_fd);
     d->attached_fd = eventfd(0, EFD_CLOEXEC);
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
@@ -340,8 +341,10 @@ static enum status run(const struct options *options, int signals, struct backgr
     if (options->background && mount_serves(options->mountpoint, store))
         status = STATUS_DONE; /* which `mount -a` can't see by itself */
     else if (fill_handoff(options, store, &d.supervisor.handoff) &&
-             mount_prepare(&d.mount, options->mountpoint) && mount_create(&d.mount, store)) {
+             mount_prepare(&d.mount, options->mountpoint) &&
+             mount_create(&d.mount, store, options->allow_other)) {
         d.supervisor.device_fd = d.mount.device_fd;
+        d.supervisor.handoff.top_is_root = d.mount.ordinary;
         status = serve_until_end(&d);
     }
     supervisor_release(&d.supervisor);

@@ -4,6 +4,7 @@
  */
 #include "mount.h"
 #include "log.h"
+#include "mount_fuser.h"
 #include "mountinfo.h"
 
 #include <dirent.h>
@@ -54,6 +55,14 @@ static char *resolve(const char *mountpoint)
     return path;
 }
 
+/* Plain users may umount their ordinary mounts by fusermount3 only. */
+static bool take_away(const char *path)
+{
+    if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+        return true;
+    return errno == EPERM ? fuser_unmount(path) : failed("umount", path);
+}
+
 /* A daemon that was killed leaves a mount that answers ENOTCONN, or ECONNABORTED while it dies;
  * only our own kind is taken away.
  */
@@ -70,8 +79,8 @@ static bool clean_dead_mount(const char *path)
                       path);
             return false;
         }
-        if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
-            return failed("clean the dead mount at", path);
+        if (!take_away(path))
+            return false;
         log_line("cleaned a dead mount off '%s'", path);
     }
     return true;
@@ -176,16 +185,27 @@ static bool open_device(struct mount *mount)
     return mount->device_fd >= 0;
 }
 
-bool mount_create(struct mount *mount, const char *source)
+static bool create_ordinary(struct mount *mount, const char *source, bool for_all)
 {
-    if (!open_device(mount))
-        return false;
+    struct mountinfo_entry entry;
+
+    mount->ordinary = fuser_mount(mount->path, source, for_all, &mount->device_fd);
+    mount->for_all = for_all;
+    if (mount->ordinary && mountinfo_find_path(mount->path, &entry) && entry.is_secretfs)
+        mount->id = entry.id;
+    return mount->ordinary;
+}
+
+bool mount_create(struct mount *mount, const char *source, bool allow_other)
+{
     int fs = fsopen("fuse", FSOPEN_CLOEXEC);
+    if (fs < 0 && (errno == EPERM || errno == ENOSYS))
+        return create_ordinary(mount, source, allow_other || geteuid() == 0);
     if (fs < 0)
         return failed("make", "a FUSE filesystem");
-    if (configure(fs, mount->device_fd, source))
+    if (open_device(mount) && configure(fs, mount->device_fd, source))
         mount->private_fd = fsmount(fs, FSMOUNT_CLOEXEC, SAFE_FLAGS);
-    if (mount->private_fd < 0)
+    if (mount->device_fd >= 0 && mount->private_fd < 0)
         failed("make", "a FUSE filesystem");
     close(fs);
     return mount->private_fd >= 0;
@@ -209,7 +229,8 @@ static int mount_id_of(int fd)
     return id;
 }
 
-bool mount_attach(struct mount *mount)
+/* The public mount, of the superblock's tree. */
+static bool attach_tree(struct mount *mount)
 {
     struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY | SAFE_FLAGS};
     int tree = open_tree(mount->private_fd, MOUNT_TREE, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -225,6 +246,28 @@ bool mount_attach(struct mount *mount)
         failed("mount at", mount->path);
     close(tree);
     return attached;
+}
+
+/* Which promises an ordinary mount does not keep. */
+static void say_what_is_missing(const struct mount *mount)
+{
+    char only[64] = "";
+
+    if (!mount->for_all)
+        snprintf(only, sizeof only, "only uid %u sees it, not even root; ", geteuid());
+    log_line("mounted by fusermount3: %swatchers hear of no rotation; an ACL of the top directory "
+             "is not cached",
+             only);
+}
+
+bool mount_attach(struct mount *mount)
+{
+    if (!mount->ordinary && !attach_tree(mount))
+        return false;
+    if (mount->ordinary)
+        say_what_is_missing(mount);
+    mount->made = false;
+    return true;
 }
 
 /* ---- The end ------------------------------------------------------------- */
@@ -243,8 +286,8 @@ void mount_detach(struct mount *mount)
         return;
     if (!mountinfo_find_path(mount->path, &entry) || entry.id != mount->id)
         log_error("cannot umount '%s': something else is mounted over it", mount->path);
-    else if (umount2(mount->path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
-        failed("umount", mount->path);
+    else
+        take_away(mount->path);
 }
 
 void mount_drop_private(struct mount *mount)
@@ -263,11 +306,13 @@ void mount_close_device(struct mount *mount)
 
 void mount_release(struct mount *mount)
 {
+    if (mount->ordinary)
+        mount_detach(mount);
     mount_drop_private(mount);
     mount_close_device(mount);
     if (mount->point_fd >= 0)
         close(mount->point_fd);
-    if (mount->made && mount->id == 0)
+    if (mount->made)
         rmdir(mount->path);
     free(mount->path);
     *mount = (struct mount)MOUNT_INIT;

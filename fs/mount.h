@@ -1,10 +1,14 @@
 /*
- * The privileged set-up: the FUSE device, the superblock, the two mounts of it. Needs root.
+ * The privileged set-up: the FUSE device, the superblock, the two mounts of it. Needs root, or to
+ * be the root of a user namespace that owns the mount namespace.
  *
  * The superblock is mounted read-write where nobody sees it (`private_fd`, a detached mount), and
  * its tree/ directory a second time, read-only, at the mount point. So users get EROFS from the
  * VFS, and the daemon can still rename. Never call anything here from a thread that serves
  * requests: attaching looks `tree` up, which a serving thread has to answer.
+ *
+ * Without these rights, and on kernels without these calls, fusermount3(1) makes an `ordinary`
+ * mount instead: one only, read-only as a whole, of a superblock whose root is the tree itself.
  */
 #ifndef FS_MOUNT_H
 #define FS_MOUNT_H
@@ -18,11 +22,13 @@
 
 struct mount {
     char *path;     /* the mount point, absolute and without symlinks */
-    bool made;      /* the directory was made for it */
+    bool made;      /* the directory was made for it, and nothing was attached there yet */
     int point_fd;   /* the directory below the mount; locked, so that one daemon only uses it */
     int device_fd;  /* /dev/fuse */
-    int private_fd; /* the detached mount of the superblock */
-    int id;         /* of the public mount, as in /proc/self/mountinfo; 0 before it is attached */
+    int private_fd; /* the detached mount of the superblock; -1: none, as always if ordinary */
+    int id;         /* of the public mount, as in /proc/self/mountinfo; 0 before there is one */
+    bool ordinary;
+    bool for_all; /* an ordinary one is for more than its user */
 };
 
 #define MOUNT_INIT                                        \
@@ -40,11 +46,17 @@ bool mount_prepare(struct mount *mount, const char *mountpoint);
 /* Whether a secretfs that lives serves `source` there already. */
 bool mount_serves(const char *mountpoint, const char *source);
 
-/* Open the device and make the superblock; requests can be served then. `source` is shown as the
- * device. */
-bool mount_create(struct mount *mount, const char *source);
+/*
+ * Open the device and make the superblock; requests can be served then. `source` is shown as the
+ * device. `allow_other`: where a plain user mounts, ask for a mount that others can see, too;
+ * root's always can be. An ordinary mount is at its place with that already.
+ */
+bool mount_create(struct mount *mount, const char *source, bool allow_other);
 
-/* Show the tree at the mount point. Something must be serving requests already. */
+/*
+ * Show the tree at the mount point. Something must be serving requests already. Of an ordinary
+ * mount, a line on standard error says what it does not give.
+ */
 bool mount_attach(struct mount *mount);
 
 /* Whether the public mount is still there. Reads /proc only, never the mount itself. */
@@ -61,7 +73,8 @@ void mount_close_device(struct mount *mount);
  * file. */
 void mount_drop_private(struct mount *mount);
 
-/* A mount point that was made for a mount that never came about goes, too. */
+/* Release everything. An ordinary mount that is left goes, too, and so does a mount point that was
+ * made for a mount that never came about. */
 void mount_release(struct mount *mount);
 
 #endif

@@ -39,14 +39,15 @@ bool serve_resend(struct serve *serve)
 
 static void drop_entry(struct serve *serve, uint64_t directory, const char *name)
 {
-    fuse_lowlevel_notify_inval_entry(serve->session, directory, name, strlen(name));
+    fuse_lowlevel_notify_inval_entry(serve->session, tree_kernel_ino(&serve->tree, directory), name,
+                                     strlen(name));
 }
 
 /* Attributes and ACL, not the pages: a version's never change. */
 static void drop_attributes(struct serve *serve, uint64_t ino)
 {
     if (ino)
-        fuse_lowlevel_notify_inval_inode(serve->session, ino, -1, 0);
+        fuse_lowlevel_notify_inval_inode(serve->session, tree_kernel_ino(&serve->tree, ino), -1, 0);
 }
 
 static void drop_policy(struct serve *serve, const struct store_change *change)

@@ -27,6 +27,7 @@ static const char usage[] =
     "  user=USER         run what reads the store as this user, not as the store's owner\n"
     "  workers=N         threads that serve requests (default 3)\n"
     "  direct_io         keep nothing in the kernel's page cache\n"
+    "  allow_other       let other users in, too, where a plain user mounts\n"
     "  allow_swap        run even where memory can't be locked against swapping\n"
     "  debug             log every request on standard error\n";
 
@@ -34,25 +35,55 @@ static const char usage[] =
  * Options of mount(8) and fstab(5) that are for others, or ask for what can't be had: the tree is
  * read-only, and without devices, set-user-id bits and programs, whatever the words.
  */
-static const char *const accepted[] = {
-    "ro",          "rw",         "nosuid",   "suid",        "nodev",
-    "dev",         "noexec",     "exec",     "noatime",     "relatime",
-    "strictatime", "nodiratime", "lazytime", "async",       "auto",
-    "noauto",      "nofail",     "user",     "users",       "nouser",
-    "owner",       "group",      "_netdev",  "allow_other", "default_permissions",
-    "defaults"};
+static const char *const accepted[] = {"ro",
+                                       "rw",
+                                       "nosuid",
+                                       "suid",
+                                       "nodev",
+                                       "dev",
+                                       "noexec",
+                                       "exec",
+                                       "noatime",
+                                       "relatime",
+                                       "strictatime",
+                                       "nodiratime",
+                                       "lazytime",
+                                       "async",
+                                       "auto",
+                                       "noauto",
+                                       "nofail",
+                                       "users",
+                                       "nouser",
+                                       "owner",
+                                       "group",
+                                       "_netdev",
+                                       "default_permissions",
+                                       "defaults"};
 
-enum mount_option { KEY_FILE, PASSPHRASE_FD, SUBDIR, USER, WORKERS, DIRECT_IO, ALLOW_SWAP, DEBUG };
+enum mount_option {
+    KEY_FILE,
+    PASSPHRASE_FD,
+    SUBDIR,
+    USER,
+    WORKERS,
+    DIRECT_IO,
+    ALLOW_OTHER,
+    ALLOW_SWAP,
+    DEBUG
+};
 
-static char *const names[] = {[KEY_FILE] = (char *)"key_file",
-                              [PASSPHRASE_FD] = (char *)"passphrase_fd",
-                              [SUBDIR] = (char *)"subdir",
-                              [USER] = (char *)"user",
-                              [WORKERS] = (char *)"workers",
-                              [DIRECT_IO] = (char *)"direct_io",
-                              [ALLOW_SWAP] = (char *)"allow_swap",
-                              [DEBUG] = (char *)"debug",
-                              NULL};
+static char *const names[] = {
+    [KEY_FILE] = (char *)"key_file",
+    [PASSPHRASE_FD] = (char *)"passphrase_fd",
+    [SUBDIR] = (char *)"subdir",
+    [USER] = (char *)"user",
+    [WORKERS] = (char *)"workers",
+    [DIRECT_IO] = (char *)"direct_io",
+    [ALLOW_OTHER] = (char *)"allow_other",
+    [ALLOW_SWAP] = (char *)"allow_swap",
+    [DEBUG] = (char *)"debug",
+    NULL,
+};
 
 static bool parse_number(const char *text, long min, long max, long *ret_number)
 {
@@ -122,6 +153,8 @@ static bool set(struct options *o, int which, char *value)
         o->workers = (unsigned)number;
     } else if (which == DIRECT_IO)
         o->direct_io = true;
+    else if (which == ALLOW_OTHER)
+        o->allow_other = true;
     else if (which == ALLOW_SWAP)
         o->allow_swap = true;
     else if (which == DEBUG)

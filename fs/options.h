@@ -20,6 +20,7 @@ struct options {
     uint32_t uid;     /* the user's */
     uint32_t gid;
     unsigned workers;
+    bool allow_other;
     bool allow_swap;
     bool direct_io;
     bool debug;

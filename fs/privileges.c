@@ -24,10 +24,15 @@ static bool setgroups_is_denied(void)
     return denied;
 }
 
-/* An owner that has no number in our user namespace is nobody to become there (EINVAL): then the
- * process stays who started it. See user_namespaces(7). */
+/*
+ * Root's part. A user that has no number in our user namespace is nobody to become there (EINVAL):
+ * then the process stays who started it. See user_namespaces(7).
+ */
 static bool change_user(uint32_t uid, uint32_t gid)
 {
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap) != 0)
+            return false;
     return (setgroups(0, NULL) == 0 || (errno == EPERM && setgroups_is_denied())) &&
            (setresgid(gid, gid, gid) == 0 || errno == EINVAL) &&
            (setresuid(uid, uid, uid) == 0 || errno == EINVAL);
@@ -39,10 +44,8 @@ bool privileges_drop(uint32_t uid, uint32_t gid, uint32_t capabilities)
     struct __user_cap_data_struct kept[_LINUX_CAPABILITY_U32S_3] = {
         {.effective = capabilities, .permitted = capabilities}};
 
-    for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap) != 0)
-            return false;
-    return change_user(uid, gid) && syscall(SYS_capset, &header, kept) == 0 &&
+    /* A plain user may change none of it, and without new privileges has nothing to gain. */
+    return (geteuid() != 0 || change_user(uid, gid)) && syscall(SYS_capset, &header, kept) == 0 &&
            prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0 &&
            prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
 }

@@ -13,7 +13,8 @@
 
 struct serve_options {
     unsigned workers;
-    int notifier; /* the socket to it */
+    int notifier;     /* the socket to it */
+    bool top_is_root; /* see tree.h */
     bool direct_io;
     bool debug;
     const char *subdir; /* NULL: all of the store */

@@ -137,10 +137,22 @@ static int lookup_staged(struct tree *tree, const char *name, struct stat *ret_s
     return error;
 }
 
+/* What the kernel calls the root, if that is the top. */
+static uint64_t from_kernel(const struct tree *tree, uint64_t ino)
+{
+    return ino == TREE_SUPERBLOCK_ROOT && tree->top_is_root ? tree->top : ino;
+}
+
+uint64_t tree_kernel_ino(const struct tree *tree, uint64_t ino)
+{
+    return ino == tree->top && tree->top_is_root ? TREE_SUPERBLOCK_ROOT : ino;
+}
+
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st)
 {
     struct store_attr attr;
 
+    directory = from_kernel(tree, directory);
     if (directory == TREE_SUPERBLOCK_ROOT)
         return lookup_superblock_root(tree, name, ret_st);
     if (directory == TREE_STAGE)
@@ -165,6 +177,7 @@ int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st)
 {
     struct store_attr attr;
 
+    ino = from_kernel(tree, ino);
     if (is_own_directory(ino)) {
         *ret_st = own_directory(ino);
         return 0;
@@ -191,7 +204,7 @@ int tree_unlink(struct tree *tree, uint64_t directory, const char *name)
 int tree_open(struct tree *tree, uint64_t ino)
 {
     struct store_attr attr;
-    int error = stat_inode(tree, ino, &attr);
+    int error = stat_inode(tree, from_kernel(tree, ino), &attr);
     if (error)
         return error;
     if (attr.kind == STORE_DIRECTORY)
@@ -216,7 +229,8 @@ static bool visit_entry(void *arg, const char *name, const struct store_attr *at
 /* What ".." is: the top's parent lies outside the mount, so it is the superblock's root. */
 static uint64_t parent_of(const struct tree *tree, const struct store_attr *directory)
 {
-    return directory->node == tree->top ? TREE_SUPERBLOCK_ROOT : directory->parent;
+    return directory->node == tree->top ? from_kernel(tree, TREE_SUPERBLOCK_ROOT)
+                                        : directory->parent;
 }
 
 static bool visit_dots(uint64_t ino, uint64_t parent, uint64_t cookie, const struct list *list)
@@ -247,6 +261,7 @@ int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit
     struct list list = {visit, arg};
     struct store_attr attr;
 
+    directory = from_kernel(tree, directory);
     if (directory == TREE_SUPERBLOCK_ROOT)
         return list_superblock_root(tree, cookie, &list);
     if (directory == TREE_STAGE) {
@@ -286,6 +301,7 @@ int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX
     unsigned char *at = ret_acl;
 
     *ret_len = 0;
+    ino = from_kernel(tree, ino);
     if (is_own_directory(ino))
         return 0;
     enum store_err err = store_policy(tree->store, ino, &p);

@@ -18,7 +18,8 @@ enum { TREE_SUPERBLOCK_ROOT = 1, TREE_STAGE };
 
 struct tree {
     struct store *store;
-    uint64_t top; /* what `tree` is: the id of a directory in the store */
+    uint64_t top;     /* what `tree` is: the id of a directory in the store */
+    bool top_is_root; /* the superblock's root is the top itself, instead of having it as `tree` */
 };
 
 /* All functions return 0 or a positive errno, and may be called by several threads at once. */
@@ -28,6 +29,9 @@ int tree_errno(enum store_err err);
 
 /* Make `subdir` (NULL: the store's root) the top. ENOENT, ENOTDIR. */
 int tree_set_top(struct tree *tree, const char *subdir);
+
+/* The number by which the kernel knows an inode: its own, but for a top that is the root. */
+uint64_t tree_kernel_ino(const struct tree *tree, uint64_t ino);
 
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st);
 /* ESTALE for an inode that is gone for good. */

@@ -93,6 +93,7 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
 {
     const struct serve_options options = {.workers = handoff->workers,
                                           .notifier = HANDOFF_NOTIFIER,
+                                          .top_is_root = handoff->top_is_root,
                                           .direct_io = handoff->direct_io,
                                           .debug = handoff->debug,
                                           .subdir = handoff->subdir[0] ? handoff->subdir : NULL};
@@ -149,6 +150,7 @@ int worker_main(void)
     struct handoff handoff;
 
     prctl(PR_SET_NAME, WORKER_NAME);
+    prctl(PR_SET_DUMPABLE, 0); /* before the key comes; and again, as changing the user undoes it */
     int signals = open_signals();
     if (secmem_init() != STORE_OK || signals < 0) {
         log_system_error("start", WORKER_NAME, errno);

@@ -1,10 +1,15 @@
-"""Without root: in a user namespace of one's own everything is as for root."""
+"""Without root: in a user namespace everything is as for root; with fusermount3, less is promised."""
 
+import ctypes
 import os
+import pwd
 import re
 import shlex
+import shutil
 import signal
+import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,25 +17,46 @@ import pytest
 import harness
 from harness import (
     FAILED,
+    ROOT,
     SECRETFS,
+    as_user,
     end,
     error_of,
     eventually,
     identity,
+    mounted,
     one_line,
     run,
     spawn,
 )
 
-USER, GROUP = 24242, 24243
+USER, GROUP = pwd.getpwnam("games").pw_uid, 24243  # fusermount3 wants a user with a name
 PRIVILEGES = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+OWN = ("--owner", str(USER))
+CLONE_NEWNS = 0x20000
+WITHOUT_FSOPEN = [sys.executable, ROOT / "tests" / "without_fsopen.py"]
 
-# A device of the mode that udev gives it, or another, in a mount namespace of one's own.
-WITH_DEVICE = """
-mount -t tmpfs none "$1" && mknod -m "$2" "$1/fuse" c 10 229 && mount --bind "$1/fuse" /dev/fuse
-shift 2
-exec "$@"
-"""
+@pytest.fixture(scope="module", autouse=True)
+def device():
+    """
+    /dev/fuse as udev makes it, open to everybody, and /etc/fuse.conf as its package has it, whatever
+    this machine has: in a mount namespace of the module's own.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    place, folder = os.getcwd(), harness.fresh_folder()
+    before = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    assert libc.unshare(CLONE_NEWNS) == 0, ctypes.get_errno()
+    run(["mount", "--make-rprivate", "/"])
+    run(["mount", "-t", "tmpfs", "none", folder])
+    run(["mknod", "-m", "666", folder / "fuse", "c", "10", "229"])
+    run(["mount", "--bind", folder / "fuse", "/dev/fuse"])
+    (folder / "fuse.conf").write_text("#user_allow_other\n")
+    run(["mount", "--bind", folder / "fuse.conf", "/etc/fuse.conf"])
+    yield
+    eventually(lambda: libc.setns(before, CLONE_NEWNS) == 0)  # not while another thread ends
+    os.close(before)
+    os.chdir(place)
+    harness.remove_folder(folder)
 
 
 @pytest.fixture
@@ -43,7 +69,7 @@ def store(store):
 
 
 def put(store, path, value, *options):
-    """As the user, with the user as owner if not told otherwise."""
+    """As the user."""
     store.ctl("put", path, *options, input=value, **identity(USER))
 
 
@@ -69,12 +95,12 @@ def sanitized():
     return b"__asan_init" in SECRETFS.read_bytes()
 
 
-def check_rights_of_worker(pid):
+def check_rights_of_worker(pid, others_filters=0):
     status = status_of(eventually(lambda: worker_of(pid)))
     assert {name: int(status[name], 16) for name in PRIVILEGES} == dict.fromkeys(PRIVILEGES, 0)
     assert status["Uid"].split() == [str(USER)] * 4
     assert status["NoNewPrivs"] == "1"
-    assert status["Seccomp"] == ("0" if sanitized() else "2")
+    assert int(status["Seccomp_filters"]) == others_filters + (not sanitized())
     return status
 
 
@@ -84,16 +110,13 @@ def check_rights_of_worker(pid):
 class Namespace:
     """A shell of the user, who is root in it, begun by unshare(1). Call it with a command."""
 
-    def __init__(self, store, device="666", limits=()):
+    def __init__(self, store, limits=()):
         self.store, self.place = store, store.folder / "mnt"
-        device_folder = store.folder / "device"
-        device_folder.mkdir()
-        as_plain_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", f"--groups={USER},{GROUP}"]
         self.shell = spawn(
-            [
-                *["unshare", "--mount", "sh", "-ec", WITH_DEVICE, "sh", device_folder, device],
-                *[*limits, *as_plain_user, "unshare", "-Urm", "--map-root-user", "sh"],
-            ],
+            [*limits, "unshare", "--user", "--mount", "--map-root-user", "sh"],
+            user=USER,
+            group=USER,
+            extra_groups=[USER, GROUP],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -122,6 +145,7 @@ class Namespace:
 
     def start(self, *options):
         """Start the daemon in the background of the shell; its pid is the same here."""
+        (self.store.folder / "log").unlink(missing_ok=True)
         command = " ".join(shlex.quote(str(word)) for word in self.command(*options))
         script = f"{command} </dev/null 2>{self.store.folder}/log & echo $! >{self.store.folder}/pid"
         self("eval", script)
@@ -173,7 +197,7 @@ def test_its_root_mounts_reads_and_unmounts(store, namespace):
     assert shown == b"0:0 400\n0:0 440\n"
     assert b"Read-only file system" in inside("touch", inside.place / "new", status=1)
     assert inside.log() == f"secretfs: serving {store.path} at {inside.place}\n"
-    assert harness.mounted(inside.place) is None, "not in the mount namespace of everybody"
+    assert mounted(inside.place) is None, "not in the mount namespace of everybody"
     inside("umount", inside.place)
     inside.wait()
 
@@ -277,7 +301,284 @@ def test_too_little_locked_memory(namespace):
 
 
 def test_a_device_that_others_may_not_open(namespace):
-    inside = namespace(device="600")
-    line = one_line(inside(*inside.command(), status=FAILED), "secretfs")
+    os.chmod("/dev/fuse", 0o600)
+    try:
+        inside = namespace()
+        line = one_line(inside(*inside.command(), status=FAILED), "secretfs")
+    finally:
+        os.chmod("/dev/fuse", 0o666)
     assert "/dev/fuse" in line and "Permission denied" in line and "mode" in line
     assert not inside.place.exists()
+
+
+# ---- with fusermount3 alone
+
+
+@pytest.fixture
+def plain_mount(store, mount):
+    """mount(), by the user, who may read the secret `a`."""
+    store.ctl("chown", USER, "a", **identity(USER))
+    return lambda *options, **how: mount(*options, **identity(USER), **how)
+
+
+@pytest.fixture
+def allow_other_allowed():
+    conf = Path("/etc/fuse.conf")
+    before = conf.read_text()
+    conf.write_text("user_allow_other\n")
+    yield
+    conf.write_text(before)
+
+
+def by_user(function, *args):
+    return as_user(USER, USER, [], function, *args)
+
+
+def read(path):
+    return Path(path).read_bytes()
+
+
+def reads(path, value):
+    """A condition for eventually()."""
+    return lambda: by_user(error_of, read, path) is None and by_user(read, path) == value
+
+
+def refuses_plain_user(status, store, place, *options, **how):
+    words = ",".join([f"key_file={store.key}", *options])
+    done = run([SECRETFS, "-o", words, store.path, place], status=status, **identity(USER), **how)
+    assert mounted(place) is None
+    return one_line(done.stderr, "secretfs")
+
+
+def attributes(seen):
+    mode, number, _device, links, uid, gid, size, *_ = seen
+    return (mode, number, links, uid, gid, size, seen.st_mtime_ns)
+
+
+def numbers(path):
+    """Every name with the number that the listing and stat(2) tell, and what else there is to see."""
+    found = {}
+    for folder, _, _ in os.walk(path):
+        for entry in [*os.scandir(folder)]:
+            seen = entry.stat()
+            assert entry.inode() == seen.st_ino
+            found[os.path.relpath(entry.path, path)] = attributes(seen)
+    return {**found, ".": attributes(os.stat(path))}
+
+
+def test_fusermount3_is_set_up_as_distributions_do():
+    helper = Path(shutil.which("fusermount3")).stat()
+    assert helper.st_uid == 0 and helper.st_mode & stat.S_ISUID
+
+
+def test_a_plain_user_mounts_and_reads(store, plain_mount):
+    put(store, "dir/sub/b", b"deep", "-p", *OWN)
+    served = plain_mount()
+    assert by_user(read, served.path / "a") == b"value"
+    assert by_user(read, served.path / "dir/sub/b") == b"deep"
+    assert sorted(by_user(os.listdir, served.path)) == ["a", "dir"]
+    assert by_user(error_of, os.mkdir, served.path / "new") == "EROFS"
+    assert by_user(error_of, os.stat, served.path / "tree") == "ENOENT"
+    seen = mounted(served.path)
+    assert (seen["type"], seen["source"]) == ("fuse.secretfs", str(store.path))
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(seen["options"].split(","))
+
+
+def test_it_says_in_a_line_which_promises_do_not_hold(store, plain_mount):
+    served = plain_mount()
+    assert served.log.read_text() == (
+        f"secretfs: mounted by fusermount3: only uid {USER} sees it, not even root; watchers hear of "
+        "no rotation; an ACL of the top directory is not cached\n"
+        f"secretfs: serving {store.path} at {served.path}\n"
+    )
+
+
+@pytest.mark.parametrize("options", [[], ["subdir=dir"]])
+def test_numbers_and_attributes_are_those_of_any_mount(store, mount, plain_mount, options):
+    put(store, "dir/sub/b", b"deep", "-p", *OWN)
+    put(store, "dir/c", b"rotated")
+    put(store, "dir/c", b"rotated twice")
+    plain, full = plain_mount(*options), mount(*options)
+    assert by_user(numbers, plain.path) == numbers(full.path)
+
+
+def test_a_plain_user_reads_what_the_policy_lets(store, plain_mount):
+    put(store, "roots", b"1", "--owner", "0")
+    put(store, "acl", b"2", "--owner", "0", "--acl", f"u:{USER}:r")
+    put(store, "public", b"3", "--owner", "4711", "--mode", "0444")
+    served = plain_mount()
+    assert by_user(error_of, read, served.path / "roots") == "EACCES"
+    assert by_user(read, served.path / "acl") == b"2"
+    assert by_user(read, served.path / "public") == b"3"
+
+
+def test_nobody_else_sees_it_not_even_root(plain_mount):
+    served = plain_mount()
+    for uid in (0, USER + 1):
+        assert as_user(uid, uid, [], error_of, read, served.path / "a") == "EACCES"
+        assert as_user(uid, uid, [], error_of, os.listdir, served.path) == "EACCES"
+
+
+def test_allow_other_is_up_to_fuse_conf(store, folder):
+    line = refuses_plain_user(FAILED, store, folder / "mnt", "allow_other")
+    assert "user_allow_other" in line and "/etc/fuse.conf" in line
+    assert not (folder / "mnt").exists()
+
+
+def test_allow_other_lets_others_in(store, plain_mount, allow_other_allowed):
+    put(store, "public", b"2", "--mode", "0444", *OWN)
+    served = plain_mount("allow_other")
+    assert read(served.path / "a") == b"value"
+    other = [USER + 1, USER + 1, []]
+    assert as_user(*other, read, served.path / "public") == b"2"
+    assert as_user(*other, error_of, read, served.path / "a") == "EACCES"
+    assert "only uid" not in served.log.read_text()
+    assert "watchers" in served.log.read_text()
+
+
+def test_changes_are_seen_by_a_plain_user(store, plain_mount):
+    put(store, "dir/b", b"1", "-p", *OWN)
+    served = plain_mount()
+    for path in ("a", "dir/b"):
+        inode = by_user(os.stat, served.path / path).st_ino
+        put(store, path, b"second")
+        eventually(reads(served.path / path, b"second"))
+        assert by_user(os.stat, served.path / path).st_ino != inode
+    assert by_user(error_of, os.stat, served.path / "new") == "ENOENT"
+    put(store, "new", b"3", *OWN)
+    eventually(reads(served.path / "new", b"3"))
+    changed = by_user(os.stat, served.path).st_mtime_ns
+    store.ctl("rm", "new", **identity(USER))
+    eventually(lambda: by_user(error_of, os.stat, served.path / "new") == "ENOENT")
+    eventually(lambda: by_user(os.stat, served.path).st_mtime_ns > changed)
+
+
+def test_the_policy_of_the_top_is_obeyed_and_followed(store, plain_mount):
+    served = plain_mount()
+    assert by_user(os.stat, served.path).st_mode & 0o777 == 0o755
+    store.ctl("chmod", "0700", "/", **identity(USER))
+    eventually(lambda: by_user(error_of, os.listdir, served.path) == "EACCES")
+    store.ctl("setfacl", "-m", f"u:{USER}:rx", "/", **identity(USER))
+    eventually(lambda: by_user(error_of, os.listdir, served.path) is None)
+    assert by_user(os.getxattr, served.path, "system.posix_acl_access")
+    assert by_user(read, served.path / "a") == b"value"
+    store.ctl("setfacl", "-m", f"u:{USER}:x", "/", **identity(USER))
+    eventually(lambda: by_user(error_of, os.listdir, served.path) == "EACCES")
+    assert by_user(read, served.path / "a") == b"value"
+
+
+def test_a_killed_worker_is_replaced_for_a_plain_user(store, plain_mount):
+    served = plain_mount()
+    for number in range(5):
+        kill_worker(served.process.pid)
+        put(store, "a", b"%d" % number)
+        eventually(reads(served.path / "a", b"%d" % number))
+    assert served.log.read_text().count("the worker died") == 5
+
+
+def test_the_worker_of_a_plain_user_has_no_rights_to_spare(plain_mount):
+    check_rights_of_worker(plain_mount().process.pid)
+
+
+@pytest.mark.parametrize("umount", [["fusermount3", "-u"], ["umount"]])
+def test_umount_by_a_plain_user_ends_it(plain_mount, umount):
+    served = plain_mount()
+    run([*umount, served.path], **identity(USER))
+    served.ended()
+    assert mounted(served.path) is None
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_unmounts_for_a_plain_user(plain_mount, signum):
+    served = plain_mount()
+    assert by_user(read, served.path / "a") == b"value"
+    served.stop(signum)
+    assert os.listdir(served.path) == []
+
+
+def test_a_signal_ends_it_while_a_plain_user_has_a_file_open(plain_mount):
+    served = plain_mount()
+
+    def read_after_the_end():
+        with open(served.path / "a", "rb", buffering=0) as file:
+            os.kill(served.process.pid, signal.SIGTERM)
+            eventually(lambda: status_of(served.process.pid)["State"].startswith("Z"))
+            return error_of(file.read)
+
+    assert by_user(read_after_the_end) == "ENOTCONN"
+    served.ended()
+
+
+def test_a_dead_mount_is_cleaned_by_a_plain_user(plain_mount):
+    served = plain_mount()
+    served.killed()
+    eventually(lambda: by_user(error_of, os.listdir, served.path) == "ENOTCONN")
+    again = plain_mount(at=served.path)
+    assert "cleaned a dead mount" in again.log.read_text()
+    assert by_user(read, again.path / "a") == b"value"
+    again.stop()
+    assert mounted(served.path) is None, "nothing stale is left below"
+
+
+def test_a_store_that_a_plain_user_may_not_read(store, folder):
+    os.chown(store.path, 0, 0)
+    line = refuses_plain_user(FAILED, store, folder / "mnt")
+    assert str(store.path) in line and "Permission denied" in line
+
+
+def test_a_mountpoint_that_a_plain_user_may_not_write(store, folder):
+    (folder / "mnt").mkdir()
+    line = refuses_plain_user(FAILED, store, folder / "mnt")
+    assert str(folder / "mnt") in line and "write" in line
+
+
+def test_without_fusermount3(store, folder):
+    line = refuses_plain_user(FAILED, store, folder / "mnt", env={"PATH": str(folder)})
+    assert "fusermount3" in line and "fuse3" in line
+    assert not (folder / "mnt").exists()
+
+
+def test_what_can_not_be_served_is_not_left_mounted(store, folder):
+    line = refuses_plain_user(FAILED, store, folder / "mnt", "subdir=nothing")
+    assert "nothing" in line
+    assert not (folder / "mnt").exists()
+
+
+def test_a_second_daemon_of_a_plain_user_at_the_same_place(store, plain_mount):
+    served = plain_mount()
+    done = run(
+        [SECRETFS, "-o", f"key_file={store.key}", store.path, served.path],
+        status=FAILED,
+        **identity(USER),
+    )
+    assert "another secretfs" in one_line(done.stderr, "secretfs")
+    assert by_user(read, served.path / "a") == b"value"
+
+
+# ---- root, on a kernel without fsopen(2)
+
+
+def test_root_mounts_by_fusermount3_where_there_is_no_fsopen(store, mount):
+    put(store, "public", b"2", "--mode", "0444")
+    served = mount(prefix=WITHOUT_FSOPEN)
+    first = served.log.read_text().splitlines()[0]
+    assert first.startswith("secretfs: mounted by fusermount3: watchers hear of no rotation")
+    assert read(served.path / "a") == b"value"
+    assert by_user(read, served.path / "public") == b"2"
+    assert by_user(error_of, read, served.path / "a") == "EACCES"
+    assert error_of(os.mkdir, served.path / "new") == "EROFS"
+    check_rights_of_worker(served.process.pid, others_filters=1)
+    kill_worker(served.process.pid)
+    put(store, "a", b"rotated")
+    eventually(lambda: read(served.path / "a") == b"rotated")
+    served.stop()
+
+
+def test_umount_and_a_dead_mount_where_there_is_no_fsopen(mount):
+    served = mount(prefix=WITHOUT_FSOPEN)
+    served.killed()
+    again = mount(at=served.path, prefix=WITHOUT_FSOPEN)
+    assert "cleaned a dead mount" in again.log.read_text()
+    assert read(again.path / "a") == b"value"
+    run(["umount", again.path])
+    again.ended()

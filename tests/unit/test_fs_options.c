@@ -121,6 +121,7 @@ static void assert_defaults(const struct options *o)
     assert_int_equal(o->passphrase_fd, -1);
     assert_int_equal(o->workers, 3);
     assert_false(o->direct_io);
+    assert_false(o->allow_other);
     assert_false(o->allow_swap);
     assert_false(o->debug);
 }
@@ -178,6 +179,10 @@ static void test_every_option(void **state)
     assert_true(o.direct_io);
     o.direct_io = false;
     assert_defaults(&o);
+    o = parse_list("allow_other");
+    assert_true(o.allow_other);
+    o.allow_other = false;
+    assert_defaults(&o);
     o = parse_list("allow_swap");
     assert_true(o.allow_swap);
     o.allow_swap = false;
@@ -196,6 +201,7 @@ static void check_all(const struct run *r)
     assert_int_equal(r->options.workers, 7);
     assert_int_equal(r->options.passphrase_fd, -1);
     assert_true(r->options.direct_io && r->options.allow_swap && r->options.debug);
+    assert_true(r->options.allow_other);
 }
 
 /* All together, in one list or several, before the operands or, as mount(8) does, behind them. */
@@ -203,14 +209,14 @@ static void test_together(void **state)
 {
     (void)state;
     struct run r;
-    RUN(&r, "-o", "key_file=k,subdir=s,workers=7,direct_io,allow_swap,debug", "store.db",
-        "/mnt/point");
+    RUN(&r, "-o", "key_file=k,subdir=s,workers=7,direct_io,allow_other,allow_swap,debug",
+        "store.db", "/mnt/point");
     check_all(&r);
     RUN(&r, "store.db", "/mnt/point", "-o",
-        "ro,debug,allow_swap,direct_io,workers=7,subdir=s,key_file=k,nofail");
+        "ro,debug,allow_swap,allow_other,direct_io,workers=7,subdir=s,key_file=k,nofail");
     check_all(&r);
     RUN(&r, "-okey_file=k,debug", "store.db", "-fo", "subdir=s,workers=2,direct_io", "/mnt/point",
-        "-o", "allow_swap", "-oworkers=7"); /* the last one counts */
+        "-o", "allow_swap,allow_other", "-oworkers=7"); /* the last one counts */
     check_all(&r);
     RUN(&r, "-o", "debug", "--", "-o", "debug");
     assert_string_equal(r.options.store, "-o");
@@ -225,7 +231,6 @@ static void test_words_of_fstab(void **state)
         "nosuid",
         "nodev",
         "noexec",
-        "allow_other",
         "auto",
         "noauto",
         "user",
@@ -297,7 +302,7 @@ static void test_bad_values(void **state)
         {"user", "987654321"},
     };
     static const char *const need[] = {"key_file", "passphrase_fd", "subdir", "workers"};
-    static const char *const take_none[] = {"direct_io", "allow_swap", "debug"};
+    static const char *const take_none[] = {"direct_io", "allow_other", "allow_swap", "debug"};
     char option[128];
     char message[160];
 
@@ -351,8 +356,8 @@ static void test_help_and_version(void **state)
         "-V, --version ",   "key_file=FILE ",
         "passphrase_fd=N ", "subdir=PATH ",
         "workers=N ",       "(default 3)",
-        "direct_io ",       "allow_swap ",
-        "debug ",
+        "direct_io ",       "allow_other ",
+        "allow_swap ",      "debug ",
     };
     static const char *const help[] = {"-h", "--help", "--he"};
     static const char *const version[] = {"-V", "--version"};

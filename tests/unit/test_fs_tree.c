@@ -371,6 +371,41 @@ static void test_statfs(void **state)
 
 /* ---- The top --------------------------------------------------------------------------------- */
 
+/* As in an ordinary mount: the kernel's 1 is the top, with the number that it has in any mount. */
+static void test_top_that_is_the_root(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    make_directory(s, "a");
+    make_directory(s, "a/b");
+    put_text(s, "a/secret", "value");
+    uint64_t a = resolve(s, "a").node;
+    uint64_t b = resolve(s, "a/b").node;
+    struct tree t = tree_of(s, "a");
+    t.top_is_root = true;
+    struct stat st;
+    unsigned char acl[TREE_ACL_MAX];
+    size_t len = 4711;
+
+    assert_int_equal(tree_stat(&t, TREE_SUPERBLOCK_ROOT, &st), 0);
+    struct stat same = stat_of(&t, a);
+    assert_memory_equal(&st, &same, sizeof st);
+    assert_int_equal(lookup(&t, TREE_SUPERBLOCK_ROOT, "b").st_ino, b);
+    assert_int_equal(lookup(&t, TREE_SUPERBLOCK_ROOT, "secret").st_size, 5);
+    assert_int_equal(tree_lookup(&t, TREE_SUPERBLOCK_ROOT, "tree", &st), ENOENT);
+    assert_int_equal(tree_open(&t, TREE_SUPERBLOCK_ROOT), EISDIR);
+    struct policy p = policy_make(0, 0, 0750);
+    assert_ok(policy_set_entry(&p, POLICY_USER, 1000, 5));
+    set_policy(s, "a", &p);
+    assert_int_equal(tree_acl(&t, TREE_SUPERBLOCK_ROOT, acl, &len), 0);
+    assert_int_equal(len, 4 + 8 * 5);
+
+    assert_int_equal(tree_kernel_ino(&t, a), TREE_SUPERBLOCK_ROOT);
+    assert_int_equal(tree_kernel_ino(&t, b), b);
+    t.top_is_root = false;
+    assert_int_equal(tree_kernel_ino(&t, a), a);
+    store_close(s);
+}
+
 static void test_top(void **state)
 {
     struct store *s = open_store(*state, STORE_READ_WRITE);
@@ -548,6 +583,25 @@ static void test_list_below_a_top(void **state)
     assert_names(&page, ". .. e");
     assert_int_equal(page.entries[1].ino, a);
     check_every_resume(&t, d1);
+    store_close(s);
+}
+
+static void test_list_a_top_that_is_the_root(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    make_listed(s);
+    struct tree t = tree_of(s, "a");
+    t.top_is_root = true;
+    uint64_t a = resolve(s, "a").node;
+    struct page page = list(&t, TREE_SUPERBLOCK_ROOT, 0, ENTRIES_MAX);
+
+    assert_names(&page, ". .. s1 d1 s2 s3 d2");
+    assert_int_equal(page.entries[0].ino, a);
+    assert_int_equal(page.entries[1].ino, a);
+    check_every_resume(&t, TREE_SUPERBLOCK_ROOT);
+    page = list(&t, resolve(s, "a/d1").node, 0, ENTRIES_MAX);
+    assert_names(&page, ". .. e");
+    assert_int_equal(page.entries[1].ino, a);
     store_close(s);
 }
 
@@ -755,8 +809,10 @@ int main(void)
         tree_test(test_times_of_directories),
         tree_test(test_statfs),
         tree_test(test_top),
+        tree_test(test_top_that_is_the_root),
         tree_test(test_list),
         tree_test(test_list_below_a_top),
+        tree_test(test_list_a_top_that_is_the_root),
         tree_test(test_list_refusals),
         tree_test(test_list_while_it_changes),
         tree_test(test_acl),
