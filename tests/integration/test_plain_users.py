@@ -150,10 +150,14 @@ class Namespace:
         script = f"{command} </dev/null 2>{self.store.folder}/log & echo $! >{self.store.folder}/pid"
         self("eval", script)
         self.daemon = int((self.store.folder / "pid").read_text())
-        eventually(lambda: "secretfs: serving " in self.log(), timeout=20)
+        eventually(self._serving, timeout=20)
         device = self("stat", "-c", "%Hd:%Ld", self.place).strip().decode()
         harness.connections.add(device.partition(":")[2])
         return self
+
+    def _serving(self):
+        assert not status_of(self.daemon)["State"].startswith("Z"), f"it ended early: {self.log()}"
+        return "secretfs: serving " in self.log()
 
     def read(self, path):
         return self("cat", self.place / path)
@@ -382,6 +386,17 @@ def test_a_plain_user_mounts_and_reads(store, plain_mount):
     seen = mounted(served.path)
     assert (seen["type"], seen["source"]) == ("fuse.secretfs", str(store.path))
     assert {"ro", "nosuid", "nodev", "noexec"} <= set(seen["options"].split(","))
+
+
+def test_a_store_with_commas_and_backslashes_in_its_name(store, plain_mount):
+    renamed = store.folder / "a,allow_other,b\\,c.db"
+    store.ctl("chown", USER, "a", **identity(USER))
+    store.path.rename(renamed)
+    store.path = renamed
+    served = plain_mount()
+    assert by_user(read, served.path / "a") == b"value"
+    assert mounted(served.path)["source"] == str(renamed).replace("\\", "\\134")
+    assert error_of(os.listdir, served.path) == "EACCES"
 
 
 def test_it_says_in_a_line_which_promises_do_not_hold(store, plain_mount):
