@@ -79,16 +79,14 @@ def status_of(pid):
 
 
 def worker_of(pid):
-    argv = ["pgrep", "-x", "secretfs-worker", "-P", str(pid)]
+    """The pid of a daemon's worker that lives, or None."""
+    argv = ["pgrep", "-x", "secretfs-worker", "-r", "R,S,D", "-P", str(pid)]
     found = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout.split()
     return int(found[0]) if found else None
 
 
 def kill_worker(pid):
-    """Kill the worker; returns its pid, which the next one doesn't have."""
-    worker = eventually(lambda: worker_of(pid))
-    os.kill(worker, signal.SIGKILL)
-    return worker
+    os.kill(eventually(lambda: worker_of(pid)), signal.SIGKILL)
 
 
 def sanitized():
