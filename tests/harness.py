@@ -302,13 +302,34 @@ class Mount:
         ]
 
 
-def processes_of(served):
-    """The pids of a daemon's processes by their names."""
-    supervisor = served.process.pid
+def children_of(supervisor):
+    """The pids of a daemon's other processes by their names, as far as they run already."""
     pids = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    return {
-        Path(f"/proc/{pid}/comm").read_text().strip(): int(pid) for pid in [supervisor, *pids]
-    }
+    names = {}
+    for pid in pids:
+        status = status_of(pid)
+        if status and status["Name"] != "secretfs" and status["State"][0] not in "ZX":
+            names[status["Name"]] = int(pid)
+    return names
+
+
+def status_of(pid):
+    """/proc/PID/status as a dict; empty for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def processes_of(served):
+    """The pids of all of a daemon's processes by their names."""
+
+    def complete():
+        found = children_of(served.process.pid)
+        return len(found) == 2 and found
+
+    return {"secretfs": served.process.pid, **eventually(complete)}
 
 
 def refuses_to_mount(status, store_path, mountpoint, *options):

@@ -37,7 +37,7 @@ def socket_of(served):
 
 
 def worker_of(served):
-    return processes_of(served).get("secretfs-worker")
+    return processes_of(served)["secretfs-worker"]
 
 
 def test_status_tells_of_each_daemon(store, mount):

@@ -19,6 +19,7 @@ from harness import (
     SECRETFS,
     USAGE,
     Store,
+    children_of,
     connections,
     error_of,
     eventually,
@@ -124,8 +125,7 @@ def test_mount_returns_when_the_tree_is_served(filled, folder, private):
 def test_the_daemon_keeps_nothing_of_who_started_it(filled, folder, private):
     run(mount_words(filled, folder), cwd=folder)
     daemon = served(folder)
-    [worker] = map(int, run(["pgrep", "-P", daemon]).stdout.split())
-    for pid in (daemon, worker):
+    for pid in (daemon, *eventually(lambda: children_of(daemon)).values()):
         assert os.getsid(pid) == daemon
         opened = [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
         assert opened[:2] == ["/dev/null", "/dev/null"] and opened[2].startswith("pipe:")
@@ -138,12 +138,12 @@ def test_a_killed_worker_and_an_upgrade_in_the_background(filled, folder, privat
     daemon = served(folder)
 
     def worker():
-        return [int(pid) for pid in run(["pgrep", "-P", daemon], status=None).stdout.split()]
+        return children_of(daemon).get("secretfs-worker")
 
-    for signum, to in ((signal.SIGKILL, worker), (signal.SIGHUP, lambda: [daemon])):
+    for signum, to in ((signal.SIGKILL, worker), (signal.SIGHUP, lambda: daemon)):
         before = worker()
-        os.kill(to()[0], signum)
-        eventually(lambda last=before: worker() not in ([], last))
+        os.kill(to(), signum)
+        eventually(lambda last=before: worker() not in (None, last))
         assert (folder / "mnt/a").read_bytes() == b"value"
     os.kill(daemon, signal.SIGTERM)
     ends(daemon)
@@ -331,11 +331,11 @@ def test_syslog_hears_from_supervisor_and_worker(filled, folder, syslog):
     daemon = served(folder)
     serving = f"secretfs[{daemon}]: serving {filled.path} at {folder / 'mnt'}"
     assert message(syslog, "serving") == (INFO, serving)
-    [worker] = command_names(daemon)
+    worker = children_of(daemon)["secretfs-worker"]
     os.kill(worker, signal.SIGKILL)
     priority, text = message(syslog, "died")
     assert priority == WARNING and "signal 9" in text
-    eventually(lambda: command_names(daemon) not in ([], [worker]))
+    eventually(lambda: children_of(daemon).get("secretfs-worker") not in (None, worker))
     assert error_of(os.stat, folder / "mnt/missing") == "ENOENT", "the next worker serves"
     filled.path.unlink()
     priority, text = message(syslog, "removed")
