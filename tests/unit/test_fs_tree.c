@@ -435,6 +435,169 @@ static void test_top(void **state)
     store_close(s);
 }
 
+/* ---- What the notifier does ------------------------------------------------------------------ */
+
+/* A follower of the store that holds names from here on, and the tree of it. */
+static struct tree held_tree_of(const struct fixture *f)
+{
+    struct store *follower = open_store(f, STORE_READ_ONLY);
+    store_hold_names(follower, store_next_id(follower));
+    return tree_of(follower, NULL);
+}
+
+static void stage_name(uint64_t id, const char *behind, char ret_name[64])
+{
+    snprintf(ret_name, 64, "%llu%s", (unsigned long long)id, behind);
+}
+
+static void test_stage(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    struct tree t = tree_of(s, NULL);
+    struct stat st = {.st_ino = 4711};
+    char name[64];
+
+    put_text(s, "a", "one");
+    uint64_t one = resolve(s, "a").version;
+    put_text(s, "a", "two");
+    make_directory(s, "dir");
+    uint64_t two = resolve(s, "a").version;
+    uint64_t dir = resolve(s, "dir").node;
+
+    stage_name(two, "", name);
+    assert_int_equal(tree_lookup(&t, TREE_STAGE, name, &st), 0);
+    assert_int_equal(st.st_ino, two);
+    assert_int_equal(st.st_nlink, 1);
+    stage_name(one, "", name); /* superseded, but may be about to come back */
+    assert_int_equal(tree_lookup(&t, TREE_STAGE, name, &st), 0);
+    assert_int_equal(st.st_ino, one);
+    assert_int_equal(st.st_nlink, 1);
+    stage_name(dir, "", name);
+    assert_int_equal(tree_lookup(&t, TREE_STAGE, name, &st), 0);
+    assert_int_equal(st.st_ino, dir);
+    assert_int_equal(st.st_nlink, 2);
+
+    static const char *const behind[] = {" ",  "x", ".", "/", "\n", "0000000000000000000",
+                                         "e1", "L"};
+    for (size_t i = 0; i < sizeof behind / sizeof behind[0]; i++) {
+        stage_name(two, behind[i], name);
+        assert_int_not_equal(tree_lookup(&t, TREE_STAGE, name, &st), 0);
+    }
+    store_close(s);
+}
+
+static void test_hostile_stage_names(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    struct tree t = tree_of(s, NULL);
+    struct stat st = {.st_ino = 4711};
+    uint64_t shown;
+    char two_and_zero[64];
+    char before[64];
+    static const char *const names[] = {
+        "",
+        "0",
+        "00",
+        "-1",
+        "+5",
+        "-0",
+        " 5",
+        "\t5",
+        "x",
+        "a",
+        ".",
+        "..",
+        "tree",
+        "0x5",
+        "1",
+        "2",
+        "18446744073709551615",
+        "18446744073709551616",
+        "18446744073709551621",
+        "99999999999999999999",
+        "100000000000000000000000000000000005",
+        "-18446744073709551611",
+        "\xff",
+        "5\xff",
+        "\xd9\xa5",
+    };
+
+    put_text(s, "a", "value");
+    uint64_t version = resolve(s, "a").version;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int error = tree_lookup(&t, TREE_STAGE, names[i], &st);
+        assert_true(error == ENOENT || error == ESTALE);
+        assert_int_equal(tree_show(&t, names[i], STORE_ROOT_ID, "a", &shown), ENOENT);
+    }
+    static const char *const fronts[] = {"0", "00", "+", "-", " ", "/", "0x", "\n"};
+    for (size_t i = 0; i < sizeof fronts / sizeof fronts[0]; i++) {
+        snprintf(before, sizeof before, "%s%llu", fronts[i], (unsigned long long)version);
+        assert_int_equal(tree_lookup(&t, TREE_STAGE, before, &st), ENOENT);
+        assert_int_equal(tree_show(&t, before, STORE_ROOT_ID, "a", &shown), ENOENT);
+    }
+    stage_name(version, ".0", two_and_zero);
+    assert_int_equal(tree_show(&t, two_and_zero, STORE_ROOT_ID, "a", &shown), ENOENT);
+    assert_int_equal(st.st_ino, 4711);
+    store_close(s);
+}
+
+static void test_show(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    put_text(s, "a", "one");
+    make_directory(s, "dir");
+    struct tree t = held_tree_of(*state);
+    uint64_t one = lookup(&t, STORE_ROOT_ID, "a").st_ino;
+    uint64_t dir = lookup(&t, STORE_ROOT_ID, "dir").st_ino;
+    uint64_t shown = 0;
+    char number[64];
+
+    put_text(s, "a", "two");
+    assert_ok(store_refresh(t.store, NULL));
+    uint64_t two = resolve(s, "a").version;
+    assert_int_equal(stat_of(&t, two).st_size, 3);
+    assert_int_equal(stat_of(&t, two).st_nlink, 0); /* no name shows it yet */
+    assert_int_equal(lookup(&t, STORE_ROOT_ID, "a").st_ino, one);
+    stage_name(two, "", number);
+    assert_int_equal(tree_show(&t, number, STORE_ROOT_ID, "b", &shown), ENOENT);
+    assert_int_equal(tree_show(&t, number, dir, "a", &shown), ENOENT);
+    assert_int_equal(tree_show(&t, number, TREE_STAGE, "a", &shown), ENOENT);
+    assert_int_equal(tree_show(&t, number, TREE_SUPERBLOCK_ROOT, "a", &shown), ENOENT);
+    stage_name(one, "", number);
+    assert_int_equal(tree_show(&t, number, STORE_ROOT_ID, "a", &shown), ENOENT);
+    assert_int_equal(lookup(&t, STORE_ROOT_ID, "a").st_ino, one);
+    stage_name(two, "", number);
+    assert_int_equal(tree_show(&t, number, STORE_ROOT_ID, "a", &shown), 0);
+    assert_int_equal(shown, two);
+    assert_int_equal(lookup(&t, STORE_ROOT_ID, "a").st_ino, two);
+    assert_int_equal(tree_show(&t, number, STORE_ROOT_ID, "a", &shown), 0); /* once more */
+    assert_int_equal(stat_of(&t, one).st_nlink, 0);
+    store_close(s);
+    store_close(t.store);
+}
+
+static void test_unlink(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    put_text(s, "a", "one");
+    make_directory(s, "dir");
+    struct tree t = held_tree_of(*state);
+    uint64_t dir = resolve(s, "dir").node;
+
+    assert_int_equal(tree_unlink(&t, STORE_ROOT_ID, "a"), EROFS);
+    assert_int_equal(tree_unlink(&t, STORE_ROOT_ID, "dir"), EROFS);
+    put_text(s, "a", "two");
+    assert_ok(store_refresh(t.store, NULL)); /* held: the name shows what it did */
+    assert_int_equal(tree_unlink(&t, STORE_ROOT_ID, "a"), EROFS);
+    assert_int_equal(tree_unlink(&t, dir, "a"), 0);
+    remove_path(s, "a");
+    assert_ok(store_refresh(t.store, NULL));
+    assert_int_equal(tree_unlink(&t, STORE_ROOT_ID, "a"), 0);
+    assert_int_equal(tree_unlink(&t, STORE_ROOT_ID, "dir"), EROFS);
+    store_close(s);
+    store_close(t.store);
+}
+
 /* ---- Listings -------------------------------------------------------------------------------- */
 
 #define ENTRIES_MAX 32
@@ -810,6 +973,10 @@ int main(void)
         tree_test(test_statfs),
         tree_test(test_top),
         tree_test(test_top_that_is_the_root),
+        tree_test(test_stage),
+        tree_test(test_hostile_stage_names),
+        tree_test(test_show),
+        tree_test(test_unlink),
         tree_test(test_list),
         tree_test(test_list_below_a_top),
         tree_test(test_list_a_top_that_is_the_root),
