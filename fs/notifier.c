@@ -40,7 +40,7 @@ static bool take_report(int socket, const struct notifier_order *order, int *ret
     struct notifier_report report;
 
     while (recv(socket, &report, sizeof report, MSG_DONTWAIT) == (ssize_t)sizeof report) {
-        if (report.id == order->id && report.act == order->act) {
+        if (report.serial == order->serial) {
             *ret_error = report.error;
             return true;
         }
@@ -48,13 +48,22 @@ static bool take_report(int socket, const struct notifier_order *order, int *ret
     return false;
 }
 
-int notifier_ask(int socket, int stop_fd, const struct notifier_order *order)
+/* A number that no order had before, of this worker or of former ones. */
+static uint64_t next_serial(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+int notifier_ask(int socket, int stop_fd, struct notifier_order *order)
 {
     struct pollfd fds[] = {{.fd = socket, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
     size_t bytes = offsetof(struct notifier_order, path) + strlen(order->path) + 1;
     int64_t deadline = clock_now_ms() + ASK_MS;
     int error = 0;
 
+    order->serial = next_serial();
     while (clock_now_ms() < deadline) {
         int64_t again = clock_now_ms() + ASK_AGAIN_MS;
         /* A full socket has the order already, many times. */
@@ -74,18 +83,53 @@ int notifier_ask(int socket, int stop_fd, const struct notifier_order *order)
 
 /* ---- The process --------------------------------------------------------- */
 
-/* The directory of a path below tree/, whose last name is *ret_name. */
-static int open_parent(const char *path, const char **ret_name)
+/* Open what is below `directory`, and nothing else. */
+static int open_below(int directory, const char *path)
 {
-    const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+    const struct open_how how = {.flags = O_PATH | O_CLOEXEC,
                                  .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
                                             RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
-    char directory[sizeof MOUNT_TREE + STORE_PATH_MAX];
-    const char *slash = strrchr(path, '/');
+    return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
 
-    *ret_name = slash ? slash + 1 : path;
-    snprintf(directory, sizeof directory, MOUNT_TREE "/%.*s", (int)(*ret_name - path), path);
-    return (int)syscall(SYS_openat2, NOTIFIER_MOUNT, directory, &how, sizeof how);
+/* The directory of a path below tree/, whose last name is *ret_name. One name after the other, as a
+ * path may be longer than what one call takes. */
+static int open_parent(const char *path, const char **ret_name)
+{
+    char name[STORE_NAME_MAX + 1];
+    const char *slash;
+    int directory = open_below(NOTIFIER_MOUNT, MOUNT_TREE);
+
+    while (directory >= 0 && (slash = strchr(path, '/')) != NULL) {
+        snprintf(name, sizeof name, "%.*s", (int)(slash - path), path);
+        int next = open_below(directory, name);
+        int error = errno;
+        close(directory);
+        errno = error;
+        directory = next;
+        path = slash + 1;
+    }
+    *ret_name = path;
+    return directory;
+}
+
+/*
+ * A directory that the kernel knows under another name is ESTALE to a rename, whose lock it would
+ * need to move it below stage/. It is moved there by being looked up before.
+ */
+static int show(const char *staged, int directory, const char *name)
+{
+    int failed = renameat(NOTIFIER_MOUNT, staged, directory, name);
+
+    if (failed && errno == ESTALE) {
+        int moved = open_below(NOTIFIER_MOUNT, staged);
+        failed = renameat(NOTIFIER_MOUNT, staged, directory, name);
+        int error = errno;
+        if (moved >= 0)
+            close(moved);
+        errno = error;
+    }
+    return failed;
 }
 
 /* Returns 0 or an errno. */
@@ -101,7 +145,7 @@ static int carry_out(const struct notifier_order *order)
     errno = EINVAL;
     if (order->act == NOTIFIER_SHOW) {
         snprintf(staged, sizeof staged, MOUNT_STAGE "/%" PRIu64, order->id);
-        failed = renameat(NOTIFIER_MOUNT, staged, directory, name);
+        failed = show(staged, directory, name);
     } else if (order->act == NOTIFIER_UNLINK) {
         failed = unlinkat(directory, name, 0);
     }
@@ -135,7 +179,7 @@ int notifier_main(void)
         return STATUS_FAILED;
     }
     while (take_order(&order)) {
-        struct notifier_report report = {order.id, order.act, carry_out(&order)};
+        struct notifier_report report = {order.serial, carry_out(&order)};
         send(NOTIFIER_SOCKET, &report, sizeof report, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     return STATUS_FAILED;

@@ -4,8 +4,9 @@
  * threads have to answer the requests that this makes.
  *
  * Orders go to it, and reports come back, as messages on a socket that outlives both ends'
- * processes. A new worker may get reports that were meant for a former one, and has to look at the
- * id; an order that is carried out a second time changes nothing.
+ * processes. A new worker may get reports that were meant for a former one, and any worker those of
+ * an order that it has given more than once, so each has a number; an order that is carried out a
+ * second time changes nothing.
  */
 #ifndef FS_NOTIFIER_H
 #define FS_NOTIFIER_H
@@ -25,15 +26,15 @@ enum notifier_act {
 
 /* Sent as far as the end of `path`, with its NUL. */
 struct notifier_order {
+    uint64_t serial; /* notifier_ask() sets it */
     uint64_t id;
     uint32_t act;              /* enum notifier_act */
     char path[STORE_PATH_MAX]; /* below tree/ */
 };
 
 struct notifier_report {
-    uint64_t id;
-    uint32_t act;
-    int32_t error; /* 0, or an errno */
+    uint64_t serial; /* of the order */
+    int32_t error;   /* 0, or an errno */
 };
 
 /*
@@ -42,7 +43,7 @@ struct notifier_report {
  * `stop_fd`: readable when the wait is to end.
  * Returns 0, the notifier's errno, ECANCELED (stopped), or ETIMEDOUT after five seconds.
  */
-int notifier_ask(int socket, int stop_fd, const struct notifier_order *order);
+int notifier_ask(int socket, int stop_fd, struct notifier_order *order);
 
 /* Be the notifier, with the descriptors of enum notifier_fd. Returns the exit status. */
 int notifier_main(void);

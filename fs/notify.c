@@ -136,7 +136,10 @@ static void forget(struct telling *t, const struct store_change *change)
     t->order.act = NOTIFIER_UNLINK;
     t->order.id = change->node;
     snprintf(path + len, STORE_PATH_MAX - len, "%s%s", len ? "/" : "", change->name);
+    tree_leave(&serve->tree, change->old_parent, change->name,
+               change->new_version ? change->new_version : change->old_version);
     ask(t);
+    tree_left(&serve->tree);
 }
 
 /* Kernels before 6.16 can't be told to look every name up again: there, one after the other is

@@ -408,9 +408,8 @@ enum serve_result serve_start(struct store *store, int device_fd, struct kept *k
         log_system_error("serve", "the store", ENOMEM);
         return SERVE_FAILED;
     }
-    *serve = (struct serve){.options = *options,
-                            .tree = {.store = store, .top_is_root = options->top_is_root},
-                            .kept = kept};
+    *serve = (struct serve){.options = *options, .tree = TREE_INIT(store), .kept = kept};
+    serve->tree.top_is_root = options->top_is_root;
     values_init(&serve->values);
     enum serve_result result = begin(serve, device_fd);
     if (result == SERVE_STARTED)

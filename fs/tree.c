@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,9 +149,44 @@ uint64_t tree_kernel_ino(const struct tree *tree, uint64_t ino)
     return ino == tree->top && tree->top_is_root ? TREE_SUPERBLOCK_ROOT : ino;
 }
 
+/* ---- A name that goes ---------------------------------------------------- */
+
+void tree_leave(struct tree *tree, uint64_t directory, const char *name, uint64_t ino)
+{
+    struct tree_leaving *leaving = &tree->leaving;
+
+    pthread_mutex_lock(&leaving->lock);
+    leaving->ino = ino;
+    leaving->directory = directory;
+    snprintf(leaving->name, sizeof leaving->name, "%s", name);
+    pthread_mutex_unlock(&leaving->lock);
+}
+
+void tree_left(struct tree *tree)
+{
+    pthread_mutex_lock(&tree->leaving.lock);
+    tree->leaving.ino = 0;
+    pthread_mutex_unlock(&tree->leaving.lock);
+}
+
+/* The version that `name` is still found as; 0 if it isn't. */
+static uint64_t is_leaving(struct tree *tree, uint64_t directory, const char *name)
+{
+    struct tree_leaving *leaving = &tree->leaving;
+
+    pthread_mutex_lock(&leaving->lock);
+    bool same = leaving->directory == directory && strcmp(leaving->name, name) == 0;
+    uint64_t ino = same ? leaving->ino : 0;
+    pthread_mutex_unlock(&leaving->lock);
+    return ino;
+}
+
+/* ---- Names --------------------------------------------------------------- */
+
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st)
 {
     struct store_attr attr;
+    uint64_t ino;
 
     directory = from_kernel(tree, directory);
     if (directory == TREE_SUPERBLOCK_ROOT)
@@ -162,6 +198,8 @@ int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct 
     enum store_err err = store_lookup(tree->store, directory, name, &attr);
     if (!err)
         *ret_st = to_stat(&attr);
+    else if (err == STORE_ERR_NOT_FOUND && (ino = is_leaving(tree, directory, name)) != 0)
+        return tree_stat(tree, ino, ret_st) ? ENOENT : 0;
     return tree_errno(err);
 }
 
@@ -198,7 +236,11 @@ int tree_show(struct tree *tree, const char *number, uint64_t directory, const c
 int tree_unlink(struct tree *tree, uint64_t directory, const char *name)
 {
     struct store_attr attr;
-    return store_lookup(tree->store, directory, name, &attr) == STORE_ERR_NOT_FOUND ? 0 : EROFS;
+    if (store_lookup(tree->store, directory, name, &attr) != STORE_ERR_NOT_FOUND)
+        return EROFS;
+    if (is_leaving(tree, directory, name))
+        tree_left(tree);
+    return 0;
 }
 
 int tree_open(struct tree *tree, uint64_t ino)

@@ -11,16 +11,31 @@
 
 #include "store.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
 enum { TREE_SUPERBLOCK_ROOT = 1, TREE_STAGE };
 
+/* A name that is gone from the store and not yet from the kernel. */
+struct tree_leaving {
+    pthread_mutex_t lock;
+    uint64_t ino; /* 0: there is none */
+    uint64_t directory;
+    char name[STORE_NAME_MAX + 1];
+};
+
 struct tree {
     struct store *store;
     uint64_t top;     /* what `tree` is: the id of a directory in the store */
     bool top_is_root; /* the superblock's root is the top itself, instead of having it as `tree` */
+    struct tree_leaving leaving;
 };
+
+#define TREE_INIT(store_)                                                  \
+    {                                                                      \
+        .store = (store_), .leaving = {.lock = PTHREAD_MUTEX_INITIALIZER } \
+    }
 
 /* All functions return 0 or a positive errno, and may be called by several threads at once. */
 
@@ -44,6 +59,13 @@ int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st);
  */
 int tree_show(struct tree *tree, const char *number, uint64_t directory, const char *name,
               uint64_t *ret_shown);
+
+/*
+ * Let `name`, which is gone from the store, be found once more, as the version `ino`, until it is
+ * unlinked: of a name that is not found nobody could be told that it goes. tree_left() ends it.
+ */
+void tree_leave(struct tree *tree, uint64_t directory, const char *name, uint64_t ino);
+void tree_left(struct tree *tree);
 
 /* Whether `name` is gone from `directory`, so that the kernel may forget it: 0, or EROFS. */
 int tree_unlink(struct tree *tree, uint64_t directory, const char *name);

@@ -598,6 +598,40 @@ static void test_unlink(void **state)
     store_close(t.store);
 }
 
+/* A name that goes is found once more, until it is unlinked. */
+static void test_leave(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    struct tree t = tree_of(s, NULL);
+    struct stat st = {.st_ino = 4711};
+
+    put_text(s, "a", "one");
+    put_text(s, "b", "one");
+    make_directory(s, "dir");
+    uint64_t dir = resolve(s, "dir").node;
+    uint64_t one = resolve(s, "a").version;
+    tree_leave(&t, STORE_ROOT_ID, "b", one);
+    assert_int_not_equal(lookup(&t, STORE_ROOT_ID, "b").st_ino, one); /* it is not gone */
+    remove_path(s, "a");
+    assert_int_equal(tree_lookup(&t, STORE_ROOT_ID, "a", &st), ENOENT);
+    tree_leave(&t, STORE_ROOT_ID, "a", one);
+    assert_int_equal(tree_lookup(&t, STORE_ROOT_ID, "aa", &st), ENOENT);
+    assert_int_equal(tree_lookup(&t, dir, "a", &st), ENOENT);
+    assert_int_equal(tree_unlink(&t, dir, "a"), 0); /* another */
+    assert_int_equal(st.st_ino, 4711);
+    assert_int_equal(lookup(&t, STORE_ROOT_ID, "a").st_ino, one);
+    assert_int_equal(tree_open(&t, one), ENOENT);
+    assert_int_equal(tree_unlink(&t, STORE_ROOT_ID, "a"), 0);
+    assert_int_equal(tree_lookup(&t, STORE_ROOT_ID, "a", &st), ENOENT);
+
+    tree_leave(&t, STORE_ROOT_ID, "a", one);
+    tree_left(&t); /* it was not unlinked */
+    assert_int_equal(tree_lookup(&t, STORE_ROOT_ID, "a", &st), ENOENT);
+    tree_leave(&t, STORE_ROOT_ID, "a", 9999); /* purged */
+    assert_int_equal(tree_lookup(&t, STORE_ROOT_ID, "a", &st), ENOENT);
+    store_close(s);
+}
+
 /* ---- Listings -------------------------------------------------------------------------------- */
 
 #define ENTRIES_MAX 32
@@ -977,6 +1011,7 @@ int main(void)
         tree_test(test_hostile_stage_names),
         tree_test(test_show),
         tree_test(test_unlink),
+        tree_test(test_leave),
         tree_test(test_list),
         tree_test(test_list_below_a_top),
         tree_test(test_list_a_top_that_is_the_root),
