@@ -26,7 +26,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define ASK_MS 5000
 #define ASK_AGAIN_MS 100
 
 /* What it takes to rename in directories of other owners. */
@@ -56,11 +55,11 @@ static uint64_t next_serial(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-int notifier_ask(int socket, int stop_fd, struct notifier_order *order)
+int notifier_ask(int socket, int stop_fd, struct notifier_order *order, int timeout_ms)
 {
     struct pollfd fds[] = {{.fd = socket, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
     size_t bytes = offsetof(struct notifier_order, path) + strlen(order->path) + 1;
-    int64_t deadline = clock_now_ms() + ASK_MS;
+    int64_t deadline = clock_now_ms() + timeout_ms;
     int error = 0;
 
     order->serial = next_serial();

@@ -41,9 +41,11 @@ struct notifier_report {
  * Have an order carried out; `order->path` is terminated. Waits for the report, and asks again
  * where none comes, as the notifier may have been killed with the order in its hands.
  * `stop_fd`: readable when the wait is to end.
- * Returns 0, the notifier's errno, ECANCELED (stopped), or ETIMEDOUT after five seconds.
+ * Returns 0, the notifier's errno, ECANCELED (stopped), or ETIMEDOUT after `timeout_ms`.
  */
-int notifier_ask(int socket, int stop_fd, struct notifier_order *order);
+#define NOTIFIER_ASK_MS 5000
+#define NOTIFIER_TRY_MS 100 /* for one that has not answered the last time */
+int notifier_ask(int socket, int stop_fd, struct notifier_order *order, int timeout_ms);
 
 /* Be the notifier, with the descriptors of enum notifier_fd. Returns the exit status. */
 int notifier_main(void);

@@ -79,10 +79,14 @@ struct telling {
  */
 static void ask(struct telling *t)
 {
+    struct serve *serve = t->serve;
     int error = ENOSYS;
 
-    if (!t->no_notifier)
-        error = notifier_ask(t->serve->options.notifier, t->stop_fd, &t->order);
+    if (!t->no_notifier) {
+        error = notifier_ask(serve->options.notifier, t->stop_fd, &t->order,
+                             serve->notifier_silent ? NOTIFIER_TRY_MS : NOTIFIER_ASK_MS);
+        serve->notifier_silent = error == ETIMEDOUT;
+    }
     t->stopped = error == ECANCELED;
     t->no_notifier |= error == ETIMEDOUT;
     t->look_up_again |= error != 0 && !(error == ENOENT && t->order.act == NOTIFIER_UNLINK);

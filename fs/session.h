@@ -23,6 +23,7 @@ struct serve {
     struct fuse_session *session;
     int device_fd; /* the session's own */
     struct loop *loop;
+    bool notifier_silent;    /* it did not answer the last time; the follower's */
     _Atomic time_t reported; /* the second in which a failed read was last logged */
 };
 
