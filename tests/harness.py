@@ -4,6 +4,8 @@ Everything here drives the real programs on real mounts, as root. The programs a
 meson build folder named by SECRETFS_BUILD (tests/run.sh sets it), else from build-test/.
 """
 
+import collections
+import ctypes
 import errno
 import json
 import os
@@ -11,6 +13,7 @@ import pickle
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -146,6 +149,89 @@ class Child:
             status == 0 and data
         ), f"the child ended with status {status}; its traceback is on stderr"
         return pickle.loads(data)
+
+
+INOTIFY = {
+    "ACCESS": 1 << 0,
+    "MODIFY": 1 << 1,
+    "ATTRIB": 1 << 2,
+    "CLOSE_WRITE": 1 << 3,
+    "CLOSE_NOWRITE": 1 << 4,
+    "OPEN": 1 << 5,
+    "MOVED_FROM": 1 << 6,
+    "MOVED_TO": 1 << 7,
+    "CREATE": 1 << 8,
+    "DELETE": 1 << 9,
+    "DELETE_SELF": 1 << 10,
+    "MOVE_SELF": 1 << 11,
+    "UNMOUNT": 1 << 13,
+    "Q_OVERFLOW": 1 << 14,
+    "IGNORED": 1 << 15,
+    "ISDIR": 1 << 30,
+}
+READING = ["ACCESS", "OPEN", "CLOSE_NOWRITE"]
+CHANGING = [flag for flag in INOTIFY if INOTIFY[flag] < 1 << 12 and flag not in READING]
+
+Event = collections.namedtuple("Event", "path flags name cookie")
+
+
+class Watch:
+    """
+    Events of inotify(7), each with the path that is watched and the names of its flags. What changes
+    things is watched for, not reading. The kernel drops an event that is the same as the one before
+    it in the queue.
+    """
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def __init__(self, *paths, flags=CHANGING):
+        self.fd = self.libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        assert self.fd >= 0
+        self.paths = {}
+        for path in paths:
+            self.add(path, flags)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.fd)
+
+    def add(self, path, flags=CHANGING):
+        mask = sum(INOTIFY[flag] for flag in flags)
+        watch = self.libc.inotify_add_watch(self.fd, os.fsencode(path), mask)
+        if watch < 0:
+            raise OSError(ctypes.get_errno(), "inotify_add_watch", str(path))
+        self.paths[watch] = path
+
+    def read(self):
+        """The events that are there, without waiting."""
+        events = []
+        try:
+            data = os.read(self.fd, 1 << 20)
+        except BlockingIOError:
+            return events
+        while data:
+            watch, mask, cookie, size = struct.unpack_from("iIII", data)
+            name = data[16 : 16 + size].rstrip(b"\0")
+            flags = "|".join(flag for flag, bit in INOTIFY.items() if mask & bit)
+            events.append(Event(self.paths.get(watch), flags, os.fsdecode(name), cookie))
+            data = data[16 + size :]
+        return events
+
+    def collect(self, count, timeout=5, quiet=0.1):
+        """Wait for `count` events, and a little for more of them."""
+        events = []
+        deadline = time.monotonic() + timeout
+        while len(events) < count and time.monotonic() < deadline:
+            events += self.read()
+            time.sleep(0.001)
+        time.sleep(quiet)
+        return events + self.read()
+
+    def names(self, count, **waiting):
+        """What collect() gives, as (flags, name)."""
+        return [(event.flags, event.name) for event in self.collect(count, **waiting)]
 
 
 def free_port():
