@@ -140,13 +140,6 @@ static bool leader_ended(pid_t pid)
     return state && state[1] == ' ' && state[2] == 'Z';
 }
 
-static void say(const struct supervisor *s, enum handoff_word word)
-{
-    const char byte = (char)word;
-    if (s->socket >= 0)
-        send(s->socket, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 /* Collect every child that is gone. True if the worker is among them. */
 static bool collect(struct supervisor *s, int *ret_wait_status)
 {
@@ -158,11 +151,10 @@ static bool collect(struct supervisor *s, int *ret_wait_status)
         if (pid == s->pid) {
             *ret_wait_status = wait_status;
             found = true;
-        }
-        if (pid == s->notifier_pid)
+        } else if (pid == s->notifier_pid)
             s->notifier_pid = 0;
-        else if (pid != s->pid)
-            say(s, HANDOFF_RESEND); /* a worker that was replaced before all of it had ended */
+        else
+            s->resend = true; /* a former worker, whose threads may have taken requests until now */
     }
     return found;
 }
@@ -177,6 +169,7 @@ static void pause_briefly(void)
  * telling it of a change, for the lock of a directory; the lock is held by a lookup that waits for
  * an answer, which only the next worker can give. So it counts as ended with its first thread,
  * unless the others follow at once, as they do at a clean end; it is collected when they have gone.
+ * Until then they may even take another request each, which is why the next worker is told.
  */
 static bool has_ended(struct supervisor *s, int *ret_wait_status)
 {
@@ -307,6 +300,12 @@ static bool hear(struct supervisor *s)
     return well;
 }
 
+static bool say(const struct supervisor *s, enum handoff_word word)
+{
+    const char byte = (char)word;
+    return send(s->socket, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+}
+
 static bool ask_worker(struct supervisor *s)
 {
     bool well = hear(s);
@@ -322,6 +321,8 @@ static bool ask_worker(struct supervisor *s)
         log_warning("the worker does not answer; killing it");
         kill(s->pid, SIGKILL);
         s->heard_ms = now;
+    } else if (s->resend) {
+        s->resend = !say(s, HANDOFF_RESEND);
     } else if (now - s->asked_ms >= ASK_MS) {
         say(s, HANDOFF_WELL);
         s->asked_ms = now;

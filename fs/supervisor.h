@@ -25,6 +25,7 @@ struct supervisor {
     unsigned restarts; /* workers that had to be replaced */
     int64_t started_ms;
     bool serving;     /* it has said so */
+    bool resend;      /* it is to have requests sent again */
     int64_t asked_ms; /* when it was last asked whether it is well, */
     int64_t heard_ms; /* and when it last said anything */
     int64_t tended_ms;

@@ -1,5 +1,6 @@
 """A worker may die at any moment: readers notice nothing. What it may do is little, and is looked at here."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -11,15 +12,15 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import SECRETFS, Child, error_of, eventually
+from harness import SECRETFS, Child, end, error_of, eventually, spawn
 
 KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
 LONGEST_CALL_S = 1.0
 
 
 def worker_of(served):
-    """The pid of the daemon's worker; there is a moment without one after a kill."""
-    argv = ["pgrep", "-x", "secretfs-worker", "-P", str(served.process.pid)]
+    """The pid of the daemon's worker, the newest; there is a moment without one after a kill."""
+    argv = ["pgrep", "-n", "-x", "secretfs-worker", "-P", str(served.process.pid)]
     found = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout.split()
     return int(found[0]) if found else None
 
@@ -179,6 +180,120 @@ def test_a_worker_killed_while_it_tells_the_kernel_of_a_change(store, mount):
         assert [lookup.result() for lookup in lookups] == ["ENOENT"] * 4
         assert time.monotonic() - begun <= LONGEST_CALL_S
     eventually(lambda: number_of((served.path / "rotated").read_bytes()) == number)
+
+
+def test_a_worker_that_stands_still_is_replaced(store, mount, measured):
+    store.put("a", b"value")
+    served = mount()
+    worker = worker_of(served)
+    os.kill(worker, signal.SIGSTOP)
+    begun = time.monotonic()
+    assert (served.path / "a").read_bytes() == b"value"
+    waited = time.monotonic() - begun
+    assert waited <= 8
+    assert worker_of(served) not in (None, worker)
+    assert "the worker does not answer; killing it" in served.log.read_text()
+    time.sleep(1.5)  # the next one is asked in its turn, and answers
+    assert served.log.read_text().count("does not answer") == 1
+    measured(f"a call that a standing worker had to answer took {waited:.2f} s")
+
+
+@contextlib.contextmanager
+def poisoned(served, delay_s=0.6):
+    """
+    Whatever writes to the log stands still first. So does a worker with `-o debug` at each request,
+    which is where it can then be killed; the processes that follow it are slowed down, too.
+    """
+    argv = ["strace", "-q", "-f", "-p", str(served.process.pid), "-P", str(served.log)]
+    argv += ["-e", "trace=write", "-e", f"inject=write:delay_enter={int(delay_s * 1000000)}"]
+    tracer = spawn([*argv, "-o", "/dev/null"], stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: status_of(served.process.pid)["TracerPid"] != "0")
+        kill_worker(served)  # those that are started from here on are traced
+        eventually(lambda: status_of(worker_of(served))["TracerPid"] != "0")
+        yield
+    finally:
+        tracer.terminate()
+        end(tracer)
+
+
+def test_a_request_that_ends_every_worker_is_answered_with_an_error(store, mount):
+    store.put("a", b"value")
+    served = mount("debug", "workers=2")
+    assert (served.path / "a").read_bytes() == b"value"
+    with poisoned(served):
+        request = Child(error_of, os.stat, served.path / "missing")
+        last = None
+        for _ in range(5):
+            worker = eventually(lambda: worker_of(served) != last and worker_of(served))
+            time.sleep(0.3)  # it has begun with the request, and stands still there
+            os.kill(worker, signal.SIGKILL)
+            last = worker
+        assert request.result() == "EIO"
+    assert "a request (opcode 1) ended 5 workers; it was answered with EIO" in served.log.read_text()
+    assert served.log.read_text().count("the worker died (signal 9)") == 6
+    assert error_of(os.stat, served.path / "missing") == "ENOENT"
+    assert (served.path / "a").read_bytes() == b"value"
+
+
+@contextlib.contextmanager
+def without_turns(processor):
+    """Nothing else runs there, but for a small part of each second that the kernel keeps back."""
+    argv = ["taskset", "-c", processor, "chrt", "-f", "10", "sh", "-c", "while :; do :; done"]
+    hog = spawn(argv)
+    try:
+        eventually(lambda: Path(f"/proc/{hog.pid}/comm").read_text() == "sh\n")
+        time.sleep(0.1)
+        yield
+    finally:
+        hog.kill()
+        end(hog)
+
+
+def request_between_two_workers(served, processor):
+    """
+    Kill a worker whose other thread gets no turn to end, before a request that the next has not yet
+    taken. Returns the child that waits for its answer, and whether the thread was there until then.
+    """
+    worker = worker_of(served)
+    for thread in os.listdir(f"/proc/{worker}/task"):
+        if int(thread) != worker:
+            os.sched_setaffinity(int(thread), {processor})
+    with without_turns(processor):
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: worker_of(served) not in (None, worker))
+        request = Child(error_of, os.stat, served.path / "missing")
+        time.sleep(0.25)
+        return request, Path(f"/proc/{worker}/stat").exists()
+
+
+def test_a_request_taken_by_a_worker_that_is_already_dead(store, mount):
+    """
+    The threads of a killed worker end one by one, and one that waits for its turn to end takes a
+    request with it, also when the next worker has already asked for those that were left.
+    """
+    served = mount("workers=1")
+    here = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, here - {max(here)})
+    argv = ["strace", "-q", "-f", "-p", served.process.pid, "-P", "/dev/fuse", "-o", "/dev/null"]
+    argv += ["-e", "trace=write", "-e", "inject=write:delay_exit=400000"]
+    tracer = spawn(argv, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: status_of(served.process.pid)["TracerPid"] != "0")
+        lingered = 0
+        for _ in range(20):
+            request, late = request_between_two_workers(served, max(here))
+            begun = time.monotonic()
+            assert request.result() == "ENOENT"
+            assert time.monotonic() - begun <= 2
+            lingered += late
+            if lingered == 2:
+                break
+        assert lingered
+    finally:
+        os.sched_setaffinity(0, here)
+        tracer.terminate()
+        end(tracer)
 
 
 def test_an_open_file_and_a_mapping_outlive_the_worker(store, mount):
