@@ -10,6 +10,7 @@
 #include "log.h"
 #include "mount.h"
 #include "notifier.h"
+#include "oom.h"
 #include "options.h"
 #include "ready.h"
 #include "status.h"
@@ -45,7 +46,8 @@ static void raise_locked_memory(void)
     setrlimit(RLIMIT_MEMLOCK, &limit);
 }
 
-/* No core, no reading of our memory by others of our uid, as much locked memory as we may have. */
+/* No core, no reading of our memory by others of our uid, as much locked memory as we may have,
+ * and late to go when memory is short. */
 static void harden(void)
 {
     struct rlimit none = {0, 0};
@@ -54,6 +56,7 @@ static void harden(void)
     setrlimit(RLIMIT_CORE, &none);
     raise_locked_memory();
     prctl(PR_SET_DUMPABLE, 0);
+    oom_keep_within(OOM_LOWEST, OOM_SUPERVISOR);
 }
 
 /* The signals that the daemon obeys, as a descriptor; blocked for all threads, which inherit the

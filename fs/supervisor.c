@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "log.h"
 #include "notifier.h"
+#include "oom.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -76,6 +77,7 @@ static _Noreturn void become(const struct supervisor *s, const char *name, const
     int end = FIRST_FD + count;
     int executable = fcntl(s->executable_fd, F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
 
+    oom_keep_within(OOM_WORKER, OOM_HIGHEST);
     for (int i = 0; i < count; i++)
         copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
     for (int i = 0; i < count; i++)

@@ -17,6 +17,7 @@ from harness import (
     QUICK,
     ROOT,
     SECRETFS,
+    Child,
     end,
     eventually,
     fresh_folder,
@@ -187,6 +188,30 @@ def test_the_daemon_lives_on_what_the_unit_leaves_it(unit, store, folder, owner)
     finally:
         served.close()
         remove_folder(place)
+
+
+def score_of(pid):
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+def lowered(score):
+    """The score of a process that has tried to lower it, which not every root may."""
+    try:
+        Path("/proc/self/oom_score_adj").write_text(str(score))
+    except PermissionError:
+        pass
+    return score_of("self")
+
+
+def test_short_memory_costs_others_first_and_then_the_worker(store, mount):
+    served = mount()
+    assert score_of(served.process.pid) == Child(lowered, -900).result()
+    assert score_of(worker_of(served)) == max(-500, score_of(served.process.pid))
+
+
+def test_a_mount_helper_is_installed(installed):
+    helper = installed / "sbin/mount.fuse.secretfs"
+    assert os.access(f"{installed}{os.readlink(helper)}", os.X_OK)
 
 
 # ---- what the service manager hears
