@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define END_SECONDS 2 /* for syslog to take the last lines */
+#define END_SECONDS 2    /* for syslog to take the last lines */
+#define READS_AT_ONCE 64 /* more than a pipe holds; then orders are looked at */
 
 enum order { ORDER_QUIET = 'q', ORDER_END = 'e' };
 
@@ -101,7 +102,7 @@ static void *pass_on(void *arg)
     while (order != ORDER_END) {
         if (poll(fds, 2, -1) < 0 || (fds[0].revents && read(b->orders_fd, &order, 1) != 1))
             continue;
-        while (pass_lines(b, &lines))
+        for (int i = 0; i < READS_AT_ONCE && pass_lines(b, &lines); i++)
             ;
         if (order == ORDER_QUIET && b->stderr_fd >= 0) {
             be_quiet(b);
