@@ -408,6 +408,11 @@ def status_of(pid):
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
+def worker_of(served):
+    """The pid of a daemon's worker; there is a moment without one after a kill."""
+    return children_of(served.process.pid).get("secretfs-worker")
+
+
 def processes_of(served):
     """The pids of all of a daemon's processes by their names."""
 

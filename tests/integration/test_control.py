@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import FAILED, SECRETFS, eventually, identity, one_line, processes_of, run
+from harness import FAILED, SECRETFS, eventually, identity, one_line, run, worker_of
 
 FOLDER = Path("/run/secretfs")
 
@@ -34,10 +34,6 @@ def exchange(program, replacement):
 def socket_of(served):
     """The socket of a daemon, which is there some moments after the mount."""
     return eventually(lambda: next(iter(FOLDER.glob(f"*.{served.process.pid}")), None))
-
-
-def worker_of(served):
-    return processes_of(served)["secretfs-worker"]
 
 
 def test_status_tells_of_each_daemon(store, mount):

@@ -12,17 +12,10 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import SECRETFS, Child, end, error_of, eventually, spawn
+from harness import SECRETFS, Child, end, error_of, eventually, spawn, worker_of
 
 KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
 LONGEST_CALL_S = 1.0
-
-
-def worker_of(served):
-    """The pid of the daemon's worker, the newest; there is a moment without one after a kill."""
-    argv = ["pgrep", "-n", "-x", "secretfs-worker", "-P", str(served.process.pid)]
-    found = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout.split()
-    return int(found[0]) if found else None
 
 
 def kill_worker(served):
