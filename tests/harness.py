@@ -408,9 +408,10 @@ def status_of(pid):
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
-def worker_of(served):
-    """The pid of a daemon's worker; there is a moment without one after a kill."""
-    return children_of(served.process.pid).get("secretfs-worker")
+def worker_of(daemon):
+    """The pid of the worker of a daemon, a Mount or a pid; there is none for a moment after a kill."""
+    supervisor = daemon.process.pid if isinstance(daemon, Mount) else daemon
+    return children_of(supervisor).get("secretfs-worker")
 
 
 def processes_of(served):

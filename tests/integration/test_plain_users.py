@@ -28,6 +28,8 @@ from harness import (
     one_line,
     run,
     spawn,
+    status_of,
+    worker_of,
 )
 
 USER, GROUP = pwd.getpwnam("games").pw_uid, 24243  # fusermount3 wants a user with a name
@@ -71,18 +73,6 @@ def store(store):
 def put(store, path, value, *options):
     """As the user."""
     store.ctl("put", path, *options, input=value, **identity(USER))
-
-
-def status_of(pid):
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-
-
-def worker_of(pid):
-    """The pid of a daemon's worker that lives, or None."""
-    argv = ["pgrep", "-x", "secretfs-worker", "-r", "R,S,D", "-P", str(pid)]
-    found = subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout.split()
-    return int(found[0]) if found else None
 
 
 def kill_worker(pid):

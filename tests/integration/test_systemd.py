@@ -24,6 +24,7 @@ from harness import (
     remove_folder,
     run,
     spawn,
+    worker_of,
 )
 
 UNITS = ["secretfs.service", "secretfs@.service"]
@@ -150,12 +151,6 @@ def confined(unit):
     setpriv = ["setpriv", "--no-new-privs", "--inh-caps=-all"]
     setpriv += ["--bounding-set", ",".join(["-all", *capabilities])]
     return [*setpriv, sys.executable, "-c", FILTERED, ",".join(sorted(allowed_calls(unit)))]
-
-
-def worker_of(served):
-    argv = ["pgrep", "-x", "secretfs-worker", "-P", served.process.pid]
-    found = run(argv, status=None).stdout.split()
-    return int(found[0]) if found else None
 
 
 def owned_by(store, uid):
