@@ -35,6 +35,12 @@ processes = []  # every Popen of the running test, for the watchdog
 connections = set()  # FUSE connections the running test made, likewise
 
 
+def sanitized():
+    """Whether the programs were built with a sanitizer, which the worker's cage has no room for."""
+    program = SECRETFS.read_bytes()
+    return b"__asan_init" in program or b"__tsan_init" in program
+
+
 def fresh_folder():
     """A folder that other users can pass through, unlike pytest's tmp_path."""
     folder = Path(tempfile.mkdtemp(prefix="secretfs-", dir="/tmp"))

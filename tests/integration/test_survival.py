@@ -5,29 +5,43 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 import harness
-from harness import SECRETFS, Child, end, error_of, eventually, spawn, status_of, worker_of
+from harness import (
+    SECRETFS,
+    Child,
+    end,
+    error_of,
+    eventually,
+    sanitized,
+    spawn,
+    status_of,
+    worker_of,
+)
 
 KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
-LONGEST_CALL_S = 1.0
+# Sanitizers make a worker start slower, and look for leaks where it ends.
+LONGEST_CALL_S = 3.0 if sanitized() else 1.0
+
+
+def signal_worker(served, signum):
+    """To one that lives; the one that was seen may just have ended. Returns its pid."""
+
+    def send():
+        worker = worker_of(served)
+        if worker:
+            os.kill(worker, signum)
+        return worker
+
+    return eventually(send)
 
 
 def kill_worker(served):
-    """Kill one that lives; the one that was seen may be the last one, just collected."""
-
-    def kill():
-        worker = worker_of(served)
-        if worker:
-            os.kill(worker, signal.SIGKILL)
-        return worker
-
-    eventually(kill)
+    signal_worker(served, signal.SIGKILL)
 
 
 def value(number):
@@ -95,6 +109,10 @@ def listing(path, names):
 
 
 def test_no_reader_notices_that_workers_are_killed(store, mount, folder, measured):
+    """
+    Serving or starting: at random. But there is an answer between any two kills and the next, or a
+    call would wait for as long as workers are killed before they serve.
+    """
     content = random.Random(1).randbytes(20000)
     store.quick = True
     store.put("rotated", value(1))
@@ -112,6 +130,8 @@ def test_no_reader_notices_that_workers_are_killed(store, mount, folder, measure
     try:
         for kills in range(KILLS):
             kill_worker(served)
+            if kills % 2:
+                os.statvfs(served.path)  # always a request
             if kills % 5 == 0:
                 number += 1
                 store.put("rotated", value(number))
@@ -162,8 +182,7 @@ def test_a_worker_killed_while_it_tells_the_kernel_of_a_change(store, mount):
     served = mount()
     for number in range(2, 42):
         assert number_of((served.path / "rotated").read_bytes()) <= number
-        worker = eventually(lambda: worker_of(served))
-        os.kill(worker, signal.SIGSTOP)
+        worker = signal_worker(served, signal.SIGSTOP)
         lookups = [Child(error_of, os.stat, served.path / f"missing{i}") for i in range(4)]
         store.put("rotated", value(number))
         os.kill(worker, signal.SIGCONT)
@@ -305,9 +324,7 @@ def test_the_supervisor_takes_the_worker_with_it(store, mount):
     served = mount()
     worker = worker_of(served)
     served.killed()
-    begun = time.monotonic()
-    assert eventually(lambda: error_of(os.listdir, served.path) == "ENOTCONN", timeout=1)
-    assert time.monotonic() - begun < 1
+    eventually(lambda: error_of(os.listdir, served.path) == "ENOTCONN", timeout=LONGEST_CALL_S)
     eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
@@ -376,9 +393,6 @@ def test_a_worker_ends_without_a_word(store, mount, signum):
     assert served.log.read_text().splitlines() == [f"secretfs: serving {store.path} at {served.path}"]
 
 
-def sanitized():
-    """Whether the programs were built with sanitizers, which the worker's cage has no room for."""
-    return b"__asan_init" in SECRETFS.read_bytes()
 
 
 def test_a_worker_has_no_rights_to_spare(store, mount):
