@@ -148,9 +148,7 @@ caged_tests() {
     rm -f "$caged/meson-logs/testlog.json"
     meson test -C "$caged" --print-errorlogs fs_sandbox
     count "$caged/meson-logs/testlog.json"
-    SECRETFS_BUILD=$caged python_tests tests/integration/test_survival.py \
-        tests/integration/test_files.py tests/integration/test_systemd.py \
-        tests/integration/test_plain_users.py
+    SECRETFS_BUILD=$caged python_tests tests/integration
 }
 
 # Arguments are pytest's.

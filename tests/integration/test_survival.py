@@ -1,4 +1,4 @@
-"""A worker may die at any moment: readers notice nothing. What it may do is little, and is looked at here."""
+"""A worker may die at any moment: readers notice nothing."""
 
 import contextlib
 import os
@@ -391,64 +391,3 @@ def test_a_worker_ends_without_a_word(store, mount, signum):
     assert (served.path / "a").read_bytes() == b"value"
     served.stop(signum)
     assert served.log.read_text().splitlines() == [f"secretfs: serving {store.path} at {served.path}"]
-
-
-
-
-def test_a_worker_has_no_rights_to_spare(store, mount):
-    store.put("a", b"value")
-    served = mount(extra_groups=[4711])
-    worker = worker_of(served)
-    status = status_of(worker)
-    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
-        assert int(status[capabilities], 16) == 0, capabilities
-    assert status["NoNewPrivs"] == "1"
-    assert status["Groups"].split() == []
-    assert status["Seccomp"] == ("0" if sanitized() else "2")
-    limits = Path(f"/proc/{worker}/limits").read_text()
-    assert "Max core file size        0                    0" in limits
-    environment = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
-    assert {entry.split(b"=")[0] for entry in environment} <= {b"", b"ASAN_OPTIONS", b"UBSAN_OPTIONS"}
-    assert Path(f"/proc/{worker}/comm").read_text() == "secretfs-worker\n"
-    assert Path(f"/proc/{served.process.pid}/comm").read_text() == "secretfs\n"
-
-
-def test_a_worker_runs_as_the_owner_of_the_store(store, mount):
-    store.put("a", b"value", "--owner", "4711")
-    for path in [store.folder, *store.files()]:
-        os.chown(path, 4242, 4242)
-    served = mount()
-    assert status_of(worker_of(served))["Uid"].split() == ["4242"] * 4
-    assert (served.path / "a").read_bytes() == b"value"
-    store.put("a", b"rotated")
-    eventually(lambda: (served.path / "a").read_bytes() == b"rotated")
-
-
-def memory_contains(pid, needle):
-    """Whether any readable private memory of a process holds the bytes."""
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            span, rights, *_ = line.split()
-            if not rights.startswith("r") or "[v" in line:
-                continue
-            begin, end = (int(part, 16) for part in span.split("-"))
-            if end - begin > 1 << 30:
-                continue
-            try:
-                memory.seek(begin)
-                if needle in memory.read(end - begin):
-                    return True
-            except OSError:
-                continue
-    return False
-
-
-@pytest.mark.parametrize("size", [64, 5000, 200000])
-def test_a_value_that_was_read_is_in_no_memory_of_the_daemon(store, mount, size):
-    canary = b"canary-%d-" % size + os.urandom(16).hex().encode()
-    store.put("a", canary.ljust(size, b"."))
-    served = mount()
-    assert (served.path / "a").read_bytes().startswith(canary)
-    time.sleep(1)
-    for pid in (served.process.pid, worker_of(served)):
-        assert not memory_contains(pid, canary)
