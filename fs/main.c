@@ -211,6 +211,7 @@ static bool supervise(struct daemon *d)
         {.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), .events = POLLPRI},
         {.events = POLLIN},
     };
+    uint64_t done;
     bool failed = false;
     bool running = true;
 
@@ -225,7 +226,7 @@ static bool supervise(struct daemon *d)
         }
         if (fds[0].revents || ready == 0)
             running = take_signal(d, &failed);
-        if (fds[1].revents) {
+        if (fds[1].revents && read(d->attached_fd, &done, sizeof done) == sizeof done) {
             fds[1].fd = -1;
             d->serving = d->attached;
             failed |= !d->attached;

@@ -359,10 +359,11 @@ def test_an_upgrade_in_place_fails_no_call(store, mount, folder, movable):
             eventually(lambda: worker_of(served) not in (None, before), timeout=10)
             worker = Path(f"/proc/{worker_of(served)}/exe")
             eventually(lambda: os.path.samefile(worker, movable))
+            assert (served.path / "fixed").read_bytes() == content
     finally:
         stop.touch()
         calls, longest, errors = reader.child.result()
-    assert errors == [] and calls > 10 and longest <= LONGEST_CALL_S
+    assert errors == [] and calls > 2 and longest <= LONGEST_CALL_S
     os.posix_fadvise(held, 0, 0, os.POSIX_FADV_DONTNEED)
     assert os.pread(held, len(content), 0) == content
     os.close(held)
