@@ -151,6 +151,8 @@ caged_tests() {
     meson test -C "$caged" --print-errorlogs fs_sandbox
     count "$caged/meson-logs/testlog.json"
     SECRETFS_BUILD=$caged python_tests tests/integration
+    check "soak, the short form" env SECRETFS_BUILD="$caged" /usr/bin/python3 tests/soak.py \
+        --opens 20000 --rotations 200 --restarts 5
 }
 
 # Whatever has threads, and time for it. Killing workers shows no race, and in this build fails a

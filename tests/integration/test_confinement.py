@@ -133,7 +133,8 @@ def processes_of(served):
 
 def descriptors_of(pid, served):
     """The kinds of what is open beyond the standard descriptors."""
-    named = {str(served.path): "mount point", os.readlink(f"/proc/{served.process.pid}/exe"): "program"}
+    program = os.readlink(f"/proc/{served.process.pid}/exe")
+    named = {str(served.path): "mount point", program: "program"}
     kinds = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         if int(link.name) <= 2:
@@ -158,10 +159,12 @@ def check_rights(name, pid, served):
     assert status["NoNewPrivs"] == str(int(rights.no_new_privs))
     assert status["Seccomp"] == ("2" if rights.seccomp and not sanitized() else "0")
     assert descriptors_of(pid, served) == rights.descriptors
-    names = {entry.split(b"=")[0] for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")}
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    names = {entry.split(b"=")[0] for entry in environment}
     options = {b"ASAN_OPTIONS", b"TSAN_OPTIONS", b"UBSAN_OPTIONS"} if sanitized() else set()
     assert rights.environment or names <= {b"", *options}
-    assert re.search(r"^Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
     if not sanitized():  # their mlock(2) does nothing
         assert int(status["VmLck"].split()[0]) >= 4, "no memory is locked"
     # The files of one that may be dumped, and traced by its own user, belong to its user and group.
