@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,9 +23,19 @@
 #define FUSE_UNIQUE_RESEND (1ULL << 63)
 #endif
 
+/*
+ * As much as the kernel wants to be offered for the largest of requests, a write of the default
+ * max_write. Those that come here are small: a head and names. Their pages are locked, because a
+ * thread that is killed while the kernel has to find memory for its request takes it with it, and
+ * its caller gets EIO.
+ */
+#define BUFFER_BYTES (1024 * 1024 + 64 * 1024)
+#define BUFFER_USED_BYTES (16 * 1024)
+
 struct thread {
     struct loop *loop;
     struct kept_task *task;
+    unsigned char *buffer;
     pthread_t thread;
 };
 
@@ -93,9 +104,10 @@ static void refuse(const struct loop *loop, const struct fuse_in_header *in)
               LOOP_DEATHS_MAX);
 }
 
-static void process(const struct thread *t, const struct fuse_buf *buf)
+static void process(const struct thread *t, size_t bytes)
 {
-    const struct fuse_in_header *in = buf->mem;
+    const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)t->buffer;
+    const struct fuse_buf buf = {.mem = t->buffer, .size = bytes};
     uint64_t request = in->unique & ~FUSE_UNIQUE_RESEND;
 
     if (loop_is_deadly(t->loop->kept, request)) {
@@ -104,7 +116,7 @@ static void process(const struct thread *t, const struct fuse_buf *buf)
     }
     t->task->since_ms = clock_now_ms();
     t->task->request = request;
-    fuse_session_process_buf(t->loop->session, buf);
+    fuse_session_process_buf(t->loop->session, &buf);
     t->task->request = 0;
 }
 
@@ -112,23 +124,40 @@ static void *run(void *arg)
 {
     const struct thread *t = arg;
     struct loop *loop = t->loop;
-    struct fuse_buf buf = {.mem = NULL};
     uint64_t one = 1;
 
     while (!fuse_session_exited(loop->session)) {
-        int n = fuse_session_receive_buf(loop->session, &buf);
-        if (n == -EINTR)
-            continue;
-        if (n <= 0) {
-            loop->failed |= n < 0;
+        ssize_t n = read(loop->device_fd, t->buffer, BUFFER_BYTES);
+        if (n >= (ssize_t)sizeof(struct fuse_in_header)) {
+            process(t, (size_t)n);
+        } else if (n >= 0 || (errno != EINTR && errno != ENOENT && errno != EAGAIN)) {
+            if (n >= 0 || errno != ENODEV) { /* by which the kernel ends the session */
+                log_system_error("read from", "/dev/fuse", n < 0 ? errno : EPROTO);
+                loop->failed = true;
+            }
             break;
         }
-        process(t, &buf);
     }
-    free(buf.mem);
     if (write(loop->ended_fd, &one, sizeof one) < 0)
         loop->failed = true;
     return NULL;
+}
+
+/* Returns 0 or an errno. */
+static int start_thread(struct loop *loop, struct thread *t)
+{
+    *t = (struct thread){.loop = loop, .task = &loop->kept->tasks[loop->count]};
+    void *buffer =
+        mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (buffer == MAP_FAILED)
+        return errno;
+    t->buffer = buffer;
+    if (mlock(buffer, BUFFER_USED_BYTES) != 0)
+        memset(buffer, 1, BUFFER_USED_BYTES); /* there, unless it is swapped out */
+    int error = pthread_create(&t->thread, NULL, run, t);
+    if (error)
+        munmap(buffer, BUFFER_BYTES);
+    return error;
 }
 
 static void wake(int signal)
@@ -148,9 +177,7 @@ struct loop *loop_start(struct fuse_session *session, int device_fd, struct kept
     loop->ended_fd = eventfd(0, EFD_CLOEXEC);
     int error = loop->ended_fd < 0 ? errno : sigaction(SIGUSR1, &action, NULL);
     while (error == 0 && loop->count < count) {
-        struct thread *t = &loop->threads[loop->count];
-        *t = (struct thread){.loop = loop, .task = &kept->tasks[loop->count]};
-        error = pthread_create(&t->thread, NULL, run, t);
+        error = start_thread(loop, &loop->threads[loop->count]);
         loop->count += error == 0;
     }
     if (error == 0)
@@ -182,8 +209,10 @@ static void join(pthread_t thread)
 bool loop_stop(struct loop *loop)
 {
     fuse_session_exit(loop->session);
-    for (unsigned i = 0; i < loop->count; i++)
+    for (unsigned i = 0; i < loop->count; i++) {
         join(loop->threads[i].thread);
+        munmap(loop->threads[i].buffer, BUFFER_BYTES);
+    }
     if (loop->ended_fd >= 0)
         close(loop->ended_fd);
     bool succeeded = !loop->failed;

@@ -125,7 +125,8 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
     return serve_stop(serve) ? status : STATUS_FAILED;
 }
 
-static int run(const struct handoff *handoff, const struct secbuf *root_key, int signals)
+/* Wipes the root key as soon as the store has its subkeys. */
+static int run(const struct handoff *handoff, struct secbuf *root_key, int signals)
 {
     struct store *store = NULL;
     int watch_fd = -1;
@@ -138,6 +139,7 @@ static int run(const struct handoff *handoff, const struct secbuf *root_key, int
     }
     close(HANDOFF_KEPT);
     enum store_err err = open_store(handoff, root_key, &store, &watch_fd);
+    secbuf_release(root_key);
     int status = err ? (int)status_of(err) : serve_store(store, watch_fd, handoff, kept, signals);
     store_close(store);
     munmap(kept, sizeof *kept);

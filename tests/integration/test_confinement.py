@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 import database
-from harness import ROOT, as_user, children_of, error_of, eventually, sanitized, worker_of
+from harness import (
+    ROOT,
+    as_user,
+    error_of,
+    eventually,
+    processes_of,
+    sanitized,
+    status_of,
+    worker_of,
+)
 from vectors import generate
 
 OWNER = 4242  # of the store, and so the worker's user
@@ -33,15 +42,11 @@ class Rights:
     descriptors: set  # beyond the standard ones
     environment: bool  # may it have one?
     words: list  # in its row of SECURITY.md
+    secrets: bool = True  # has it keys or values, in locked memory?
 
 
 def own_capabilities():
     return int(status_of(os.getpid())["CapEff"], 16)
-
-
-def status_of(pid):
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
 # Every process of the daemon, by its name.
@@ -84,9 +89,26 @@ EXPECTED = {
         },
         environment=False,
         words=[
-            "| the store's owner;",
+            "| the store's owner,",
             "no groups",
             "no capabilities",
+            "`no_new_privs`",
+            "a seccomp filter",
+        ],
+    ),
+    "secretfs-notify": Rights(
+        uid=0,
+        groups=[],
+        capabilities=1 << 1 | 1 << 3,  # CAP_DAC_OVERRIDE, CAP_FOWNER
+        no_new_privs=True,
+        seccomp=True,
+        descriptors={"/", "socket"},
+        environment=False,
+        secrets=False,
+        words=[
+            "| root;",
+            "no groups",
+            "CAP_DAC_OVERRIDE and CAP_FOWNER",
             "`no_new_privs`",
             "a seccomp filter",
         ],
@@ -117,18 +139,6 @@ def owned(store):
 def served(owned, mount):
     """The daemon, started in groups that its worker must not inherit."""
     return mount(group=GROUP, extra_groups=[EXTRA_GROUP])
-
-
-def processes_of(served):
-    """The pids by name; there are none but children of the supervisor."""
-    pid = served.process.pid
-    found = children_of(pid)
-    for children in found.values():
-        for child in children:
-            assert children_of(child) == {}
-    assert all(len(pids) == 1 for pids in found.values()), found
-    name = Path(f"/proc/{pid}/comm").read_text().strip()
-    return {name: pid, **{name: pids[0] for name, pids in found.items()}}
 
 
 def descriptors_of(pid, served):
@@ -165,7 +175,7 @@ def check_rights(name, pid, served):
     assert rights.environment or names <= {b"", *options}
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
-    if not sanitized():  # their mlock(2) does nothing
+    if rights.secrets and not sanitized():  # their mlock(2) does nothing
         assert int(status["VmLck"].split()[0]) >= 4, "no memory is locked"
     # The files of one that may be dumped, and traced by its own user, belong to its user and group.
     owner = os.stat(f"/proc/{pid}/environ")
@@ -332,6 +342,8 @@ def test_keys_are_in_locked_memory_and_those_of_the_key_file_nowhere(store, moun
         for mapping in flags:
             assert wanted <= set(mapping), (place, mapping)
     assert found["secretfs", "root"] and found["secretfs-worker", "subkey 1"]
+    assert found["secretfs-worker", "root"] == [], "it has no use for it any more"
+    assert not any(found["secretfs-notify", key] for key in keys_of(store))
     for name in EXPECTED:
         for key in ("key file", "master", "wrapping"):
             assert found[name, key] == [], (name, key)

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -237,7 +238,7 @@ def poisoned(served, delay_s=0.6):
     try:
         eventually(lambda: status_of(served.process.pid)["TracerPid"] != "0")
         kill_worker(served)  # those that are started from here on are traced
-        eventually(lambda: status_of(worker_of(served))["TracerPid"] != "0")
+        eventually(lambda: status_of(worker_of(served)).get("TracerPid", "0") != "0")
         yield
     finally:
         tracer.kill()  # the traced go on by themselves
