@@ -67,11 +67,20 @@ static void note_death(struct kept *kept, uint64_t request)
     *least = (struct kept_death){request, 1};
 }
 
+/* Whether a task from `first` on is at `request`: sent again, it may have been taken twice. */
+static bool is_at(const struct kept *kept, size_t first, uint64_t request)
+{
+    for (size_t i = first; i < KEPT_TASKS; i++)
+        if (kept->tasks[i].request == request)
+            return true;
+    return false;
+}
+
 void loop_note_deaths(struct kept *kept)
 {
     for (size_t i = 0; i < KEPT_TASKS; i++) {
         uint64_t request = atomic_exchange(&kept->tasks[i].request, 0);
-        if (request)
+        if (request && !is_at(kept, i + 1, request))
             note_death(kept, request);
     }
 }

@@ -186,7 +186,7 @@ def test_what_is_committed_while_no_worker_lives_is_served_by_the_next(store, mo
     eventually(lambda: error_of(os.stat, served.path / "removed") == "ENOENT")
     eventually(lambda: (served.path / "opened").stat().st_mode & 0o777 == 0o400)
     assert (served.path / "elsewhere").read_bytes() == b"old"
-    assert (served.path / "added").read_bytes() == b"new"
+    eventually(lambda: (served.path / "added").read_bytes() == b"new")
     assert os.pread(held, 10, 0) == b"old"
     os.close(held)
 
@@ -229,11 +229,11 @@ def test_a_worker_that_stands_still_is_replaced(store, mount, measured):
 @contextlib.contextmanager
 def poisoned(served, delay_s=0.6):
     """
-    Whatever writes to the log stands still first. So does a worker with `-o debug` at each request,
+    Whatever writes to the log stands still afterwards. So does a worker with `-o debug` at each request,
     which is where it can then be killed; the processes that follow it are slowed down, too.
     """
     argv = ["strace", "-q", "-f", "-p", str(served.process.pid), "-P", str(served.log)]
-    argv += ["-e", "trace=write", "-e", f"inject=write:delay_enter={int(delay_s * 1000000)}"]
+    argv += ["-e", "trace=write", "-e", f"inject=write:delay_exit={int(delay_s * 1000000)}"]
     tracer = spawn([*argv, "-o", "/dev/null"], stderr=subprocess.DEVNULL)
     try:
         eventually(lambda: status_of(served.process.pid)["TracerPid"] != "0")
@@ -241,7 +241,7 @@ def poisoned(served, delay_s=0.6):
         eventually(lambda: status_of(worker_of(served)).get("TracerPid", "0") != "0")
         yield
     finally:
-        tracer.kill()  # the traced go on by themselves
+        tracer.kill()  # which lets go of all at once
         end(tracer)
 
 
@@ -257,8 +257,8 @@ def test_a_request_that_ends_every_worker_is_answered_with_an_error(store, mount
             time.sleep(0.3)  # it has begun with the request, and stands still there
             os.kill(worker, signal.SIGKILL)
             last = worker
-        assert request.result() == "EIO"
-    line = "a request (opcode 1) ended 5 workers; it was answered with EIO"
+    assert request.result() == "EIO"
+    line = "a request (opcode 1) ended 5 workers; it was answered with EIO\n"
     eventually(lambda: line in served.log.read_text())
     assert served.log.read_text().count("the worker died (signal 9)") == 6
     assert error_of(os.stat, served.path / "missing") == "ENOENT"
@@ -321,7 +321,7 @@ def test_a_request_taken_by_a_worker_that_is_already_dead(store, mount):
         assert lingered
     finally:
         os.sched_setaffinity(0, here)
-        tracer.terminate()
+        tracer.kill()  # it may not end in the middle of a delay
         end(tracer)
 
 

@@ -49,6 +49,21 @@ static void test_all_threads(void **state)
         assert_true(loop_is_deadly(&kept, 100 + i));
 }
 
+/* A request that was sent again is with two threads of one worker: that is one death. */
+static void test_taken_twice(void **state)
+{
+    static struct kept kept;
+    (void)state;
+    for (int death = 1; death < LOOP_DEATHS_MAX; death++) {
+        kept.tasks[0].request = kept.tasks[7].request = 42;
+        die_at(&kept, 42);
+        assert_int_equal(kept.tasks[0].request + kept.tasks[7].request, 0);
+    }
+    assert_false(loop_is_deadly(&kept, 42));
+    die_at(&kept, 42);
+    assert_true(loop_is_deadly(&kept, 42));
+}
+
 /* More requests than are remembered: those that died more often are, and the deadly one is found
  * among any number of innocent ones. */
 static void test_forgetting(void **state)
@@ -89,10 +104,8 @@ static void test_stuck(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        plain_test(test_deadly),
-        plain_test(test_all_threads),
-        plain_test(test_forgetting),
-        plain_test(test_stuck),
+        plain_test(test_deadly),     plain_test(test_all_threads), plain_test(test_taken_twice),
+        plain_test(test_forgetting), plain_test(test_stuck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
