@@ -24,10 +24,14 @@ from test_survival import (
 )
 
 
+def children_of(served):
+    pid = served.process.pid
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
 def child_of(served, name):
     """The pid of the daemon's child of that name, or None."""
-    pid = served.process.pid
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    for child in children_of(served):
         try:
             if Path(f"/proc/{child}/comm").read_text() == f"{name}\n":
                 return int(child)
@@ -37,7 +41,7 @@ def child_of(served, name):
 
 
 def notifier_of(served):
-    return child_of(served, "secretfs-notify")
+    return eventually(lambda: child_of(served, "secretfs-notify"))
 
 
 @pytest.fixture
@@ -420,16 +424,15 @@ def test_what_was_committed_while_no_worker_lived_is_told_late_and_once(store, m
 
 
 def kill_some(served, names, count, seed):
-    """Kill the daemon's children of these names at random, each only once; all there are at the end."""
+    """Kill the daemon's children of these names at random, each only once."""
     chance = random.Random(seed)
     last = {}
     for _ in range(count):
         name = chance.choice(names)
-        victim = eventually(lambda name=name: child_of(served, name) not in (None, last.get(name)))
-        victim = child_of(served, name)
-        if victim:
-            os.kill(victim, signal.SIGKILL)
-        last[name] = victim
+        eventually(lambda name=name: child_of(served, name) not in (None, last.get(name)))
+        last[name] = child_of(served, name) or last.get(name)
+        if last[name]:
+            os.kill(last[name], signal.SIGKILL)
         time.sleep(chance.random() * 0.03)
     return count
 
@@ -493,6 +496,7 @@ def test_no_event_is_lost_or_doubled_when_processes_are_killed(
         f" {1000 * max(late):.0f} ms"
     )
     assert "signal 31" not in served.log.read_text()
+    eventually(lambda: len(children_of(served)) == 2)  # no zombies are left
 
 
 def test_a_notifier_that_stands_still_delays_names_and_no_reader(store, mount, folder, measured):
@@ -570,7 +574,7 @@ def test_a_bind_mount_outlives_the_public_mount(store, mount, folder):
     store.put("dir/b", b"new")
     eventually(lambda: (bound / "a").read_bytes() == b"three")
     assert sorted(os.listdir(bound)) == ["a", "b"]
-    assert notifier_of(served) is None
+    assert child_of(served, "secretfs-notify") is None
     assert served.process.poll() is None
     unmount(bound)
     served.ended()

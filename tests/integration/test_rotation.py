@@ -252,7 +252,7 @@ def test_mv_of_secrets_and_directories(store, rotated):
     inode = path.stat().st_ino
     store.ctl("mv", "dir/a", "b")
     eventually((root / "b").exists)
-    assert not path.exists()
+    eventually(lambda: not path.exists())
     assert (root / "b").read_bytes() == OLD and (root / "b").stat().st_ino == inode
     store.ctl("mv", "dir", "other")
     eventually((root / "other/beside").exists)

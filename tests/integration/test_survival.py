@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -312,9 +313,8 @@ def test_a_request_taken_by_a_worker_that_is_already_dead(store, mount):
         lingered = 0
         for _ in range(20):
             request, late = request_between_two_workers(served, max(here))
-            begun = time.monotonic()
+            assert select.select([request.pipe], [], [], 5)[0], "it is never answered"
             assert request.result() == "ENOENT"
-            assert time.monotonic() - begun <= 2
             lingered += late
             if lingered == 2:
                 break
