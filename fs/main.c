@@ -1,9 +1,9 @@
 /*
  * secretfs, the supervisor: from a command line to a served tree, and to a clean end.
  *
- * It unlocks the store (unlock.c), makes the mounts (mount.c), and keeps a worker running
- * (supervisor.c), which is this program under another name (worker.c) and the only one to read
- * requests and records.
+ * It unlocks the store (unlock.c), makes the mounts (mount.c), and keeps two other processes
+ * running (supervisor.c), which are this program under other names: the worker (worker.c), the only
+ * one to read requests and records, and the notifier (notifier.c).
  */
 #include "background.h"
 #include "control_server.h"

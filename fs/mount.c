@@ -177,9 +177,9 @@ static bool open_device(struct mount *mount)
 {
     mount->device_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (mount->device_fd < 0 && errno == EACCES)
-        log_line("cannot open '/dev/fuse': %s; to mount in a user namespace, its mode must let "
-                 "you read and write it",
-                 strerror(errno));
+        log_error("cannot open '/dev/fuse': %s; to mount in a user namespace, its mode must let "
+                  "you read and write it",
+                  strerror(errno));
     else if (mount->device_fd < 0)
         failed("open", "/dev/fuse");
     return mount->device_fd >= 0;
@@ -255,9 +255,10 @@ static void say_what_is_missing(const struct mount *mount)
 
     if (!mount->for_all)
         snprintf(only, sizeof only, "only uid %u sees it, not even root; ", geteuid());
-    log_line("mounted by fusermount3: %swatchers hear of no rotation; an ACL of the top directory "
-             "is not cached",
-             only);
+    log_warning(
+        "mounted by fusermount3: %swatchers hear of no rotation; an ACL of the top directory "
+        "is not cached",
+        only);
 }
 
 bool mount_attach(struct mount *mount)

@@ -153,7 +153,7 @@ bool fuser_mount(const char *path, const char *source, bool for_all, int *ret_de
     if (run(argv, sockets[1], &words))
         fd = receive_device(sockets[0]);
     if (fd < 0)
-        log_line("cannot mount at '%s': %s", path, words.text);
+        log_error("cannot mount at '%s': %s", path, words.text);
     close(sockets[0]);
     close(sockets[1]);
     free(options);
@@ -169,6 +169,6 @@ bool fuser_unmount(const char *path)
     bool gone = run(argv, -1, &words);
 
     if (!gone)
-        log_line("cannot umount '%s': %s", path, words.text);
+        log_error("cannot umount '%s': %s", path, words.text);
     return gone;
 }

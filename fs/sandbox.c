@@ -174,21 +174,15 @@ static bool restrict_calls(const int *calls, size_t count, bool threads)
     return error == 0;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANDBOX 0
-#else
-#define SANDBOX 1
-#endif
-
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 bool sandbox_enter(const char *store)
 {
-    return !SANDBOX ||
+    return SANDBOX_SANITIZED ||
            (restrict_files(store) && restrict_calls(worker_calls, COUNT(worker_calls), true));
 }
 
 bool sandbox_enter_notifier(void)
 {
-    return !SANDBOX || restrict_calls(notifier_calls, COUNT(notifier_calls), false);
+    return SANDBOX_SANITIZED || restrict_calls(notifier_calls, COUNT(notifier_calls), false);
 }

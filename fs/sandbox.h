@@ -8,6 +8,13 @@
 
 #include <stdbool.h>
 
+/* Whether this is a build with a sanitizer, whose reports need calls and files of their own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_SANITIZED 1
+#else
+#define SANDBOX_SANITIZED 0
+#endif
+
 /*
  * Enter both, for a store at the absolute path `store`. PR_SET_NO_NEW_PRIVS must be set. A kernel
  * without Landlock is accepted. Returns false with errno.

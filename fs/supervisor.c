@@ -7,6 +7,7 @@
 #include "log.h"
 #include "notifier.h"
 #include "oom.h"
+#include "sandbox.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -52,13 +53,13 @@ bool supervisor_init(struct supervisor *s)
     return s->kept != NULL;
 }
 
-/* Reports of a sanitizer go where those of the supervisor go; nothing else is passed on. */
+/* None, but that reports of a sanitizer go where those of the supervisor go. */
 static char **child_environment(char *ret_environment[4])
 {
     static const char *const passed[] = {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
     size_t used = 0;
 
-    for (char **e = environ; *e; e++)
+    for (char **e = environ; SANDBOX_SANITIZED && *e; e++)
         for (size_t i = 0; i < 3 && used < 3; i++)
             if (strncmp(*e, passed[i], strlen(passed[i])) == 0)
                 ret_environment[used++] = *e;

@@ -132,3 +132,13 @@ def mount(store, folder):
         except (AssertionError, subprocess.SubprocessError) as error:
             errors.append(error)
     assert not errors, errors
+
+
+@pytest.fixture
+def movable(folder, monkeypatch):
+    """The program at a path of its own, where it can be exchanged."""
+    program = folder / "bin" / "secretfs"
+    program.parent.mkdir()
+    shutil.copy2(harness.SECRETFS, program)
+    monkeypatch.setattr(harness, "SECRETFS", program)
+    return program

@@ -420,6 +420,23 @@ def worker_of(daemon):
     return children_of(supervisor).get("secretfs-worker")
 
 
+def signal_worker(served, signum):
+    """To one that lives; the one that was seen may just have ended. Returns its pid."""
+
+    def send():
+        worker = worker_of(served)
+        if worker:
+            os.kill(worker, signum)
+        return worker
+
+    return eventually(send)
+
+
+def kill_worker(served):
+    worker = signal_worker(served, signal.SIGKILL)
+    eventually(lambda: worker_of(served) != worker)
+
+
 def processes_of(served):
     """The pids of all of a daemon's processes by their names."""
 
@@ -428,6 +445,12 @@ def processes_of(served):
         return len(found) == 2 and found
 
     return {"secretfs": served.process.pid, **eventually(complete)}
+
+
+def exchange(program, replacement):
+    """Put another in its place as a package manager does: the running one keeps its file."""
+    shutil.copy2(replacement, program.with_suffix(".new"))
+    program.with_suffix(".new").rename(program)
 
 
 def refuses_to_mount(status, store_path, mountpoint, *options):

@@ -1,34 +1,15 @@
 """The control socket: status of the daemons, upgrades, and who may ask."""
 
 import os
-import shutil
 import signal
 import socket
 import struct
 from pathlib import Path
 
-import pytest
-
 import harness
-from harness import FAILED, SECRETFS, eventually, identity, one_line, run, worker_of
+from harness import FAILED, SECRETFS, eventually, exchange, identity, one_line, run, worker_of
 
 FOLDER = Path("/run/secretfs")
-
-
-@pytest.fixture
-def movable(folder, monkeypatch):
-    """The program at a path of its own, where it can be exchanged."""
-    program = folder / "bin" / "secretfs"
-    program.parent.mkdir()
-    shutil.copy2(SECRETFS, program)
-    monkeypatch.setattr(harness, "SECRETFS", program)
-    return program
-
-
-def exchange(program, replacement):
-    """Put another in its place as a package manager does: the running one keeps its file."""
-    shutil.copy2(replacement, program.with_suffix(".new"))
-    program.with_suffix(".new").rename(program)
 
 
 def socket_of(served):

@@ -9,39 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from harness import Child, Watch, error_of, eventually, mounted, run
-from test_survival import (
-    KILLS,
-    LONGEST_CALL_S,
-    Reader,
+from harness import (
+    Child,
+    Watch,
+    children_of,
+    error_of,
+    eventually,
     kill_worker,
-    listing,
-    number_of,
-    reading,
-    reading_uncached,
-    value,
+    mounted,
+    run,
     worker_of,
 )
+from load import LONGEST_CALL_S, Reader, listing, number_of, reading, reading_uncached, value
 
-
-def children_of(served):
-    pid = served.process.pid
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-
-
-def child_of(served, name):
-    """The pid of the daemon's child of that name, or None."""
-    for child in children_of(served):
-        try:
-            if Path(f"/proc/{child}/comm").read_text() == f"{name}\n":
-                return int(child)
-        except OSError:
-            continue
-    return None
+KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
 
 
 def notifier_of(served):
     return eventually(lambda: child_of(served, "secretfs-notify"))
+
+
+def child_of(served, name):
+    return children_of(served.process.pid).get(name)
 
 
 @pytest.fixture
@@ -496,7 +485,8 @@ def test_no_event_is_lost_or_doubled_when_processes_are_killed(
         f" {1000 * max(late):.0f} ms"
     )
     assert "signal 31" not in served.log.read_text()
-    eventually(lambda: len(children_of(served)) == 2)  # no zombies are left
+    children = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children")
+    eventually(lambda: len(children.read_text().split()) == 2)  # no zombies are left
 
 
 def test_a_notifier_that_stands_still_delays_names_and_no_reader(store, mount, folder, measured):

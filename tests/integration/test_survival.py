@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -12,114 +11,22 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from harness import (
     SECRETFS,
     Child,
     end,
     error_of,
     eventually,
-    sanitized,
+    exchange,
+    kill_worker,
+    signal_worker,
     spawn,
     status_of,
     worker_of,
 )
+from load import CONTENT, LONGEST_CALL_S, Load, number_of, value
 
 KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
-# Sanitizers make a worker start slower, and look for leaks where it ends.
-LONGEST_CALL_S = 3.0 if sanitized() else 1.0
-
-
-def signal_worker(served, signum):
-    """To one that lives; the one that was seen may just have ended. Returns its pid."""
-
-    def send():
-        worker = worker_of(served)
-        if worker:
-            os.kill(worker, signum)
-        return worker
-
-    return eventually(send)
-
-
-def kill_worker(served):
-    worker = signal_worker(served, signal.SIGKILL)
-    eventually(lambda: worker_of(served) != worker)
-
-
-def value(number):
-    """Tells its number at both ends, and its size by its number."""
-    return b"%d %s %d" % (number, b"x" * (number * 7919 % 5000), number)
-
-
-def number_of(data):
-    number = int(data.split(b" ", 1)[0])
-    assert data == value(number), data[:40]
-    return number
-
-
-class Reader:
-    """Calls `step` again and again in a process of its own; says what went wrong, and the longest call."""
-
-    def __init__(self, step, stop):
-        self.child = Child(self._run, step, stop)
-
-    @staticmethod
-    def _run(step, stop):
-        calls, longest, errors = 0, 0.0, []
-        while not stop.exists():
-            begun = time.monotonic()
-            try:
-                step()
-            except (OSError, AssertionError) as error:
-                errors = [*errors[:2], repr(error)]
-            longest = max(longest, time.monotonic() - begun)
-            calls += 1
-        return calls, longest, errors
-
-
-def standstills(stop):
-    """For how long in all the machine did not let an ordinary process run, and no reader either."""
-    total, last = 0.0, time.monotonic()
-    while not stop.exists():
-        time.sleep(0.001)
-        now = time.monotonic()
-        total += now - last if now - last > 0.05 else 0
-        last = now
-    return total
-
-
-def reading(path):
-    """Opens, reads and closes; versions must not go back."""
-    last = 0
-
-    def step():
-        nonlocal last
-        with open(path, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            data = file.readall()
-        assert len(data) == size, (len(data), size)
-        number = number_of(data)
-        assert number >= last, (number, last)
-        last = number
-
-    return step
-
-
-def reading_uncached(path, content):
-    def step():
-        with open(path, "rb", buffering=0) as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            assert file.read(len(content) + 1) == content
-
-    return step
-
-
-def listing(path, names):
-    def step():
-        assert sorted(os.listdir(path)) == names
-
-    return step
 
 
 def test_no_reader_notices_that_workers_are_killed(store, mount, folder, measured):
@@ -127,44 +34,18 @@ def test_no_reader_notices_that_workers_are_killed(store, mount, folder, measure
     Serving or starting: at random. But there is an answer between any two kills and the next, or a
     call would wait for as long as workers are killed before they serve.
     """
-    content = random.Random(1).randbytes(20000)
-    store.quick = True
-    store.put("rotated", value(1))
-    store.put("fixed", content)
+    Load.fill(store)
     served = mount()
-    stop = folder / "stop"
-    steps = [
-        reading(served.path / "rotated"),
-        reading_uncached(served.path / "fixed", content),
-        listing(served.path, ["fixed", "rotated"]),
-        lambda: os.stat(served.path / "fixed"),
-    ]
-    readers = [Reader(step, stop) for step in steps]
-    still = Child(standstills, stop)
-    number = 1
-    try:
+    with Load(served, folder) as load:
         for kills in range(KILLS):
             kill_worker(served)
             if kills % 2:
                 os.statvfs(served.path)  # always a request
             if kills % 5 == 0:
-                number += 1
-                store.put("rotated", value(number))
+                load.rotate(store)
             time.sleep(random.random() * 0.03)
-        eventually(lambda: number_of((served.path / "rotated").read_bytes()) == number)
-    finally:
-        stop.touch()
-        results = [reader.child.result() for reader in readers]
-        stood = still.result()
-    for calls, longest, errors in results:
-        assert errors == []
-        assert calls > 10
-        assert longest <= LONGEST_CALL_S + stood
-    measured(
-        f"{KILLS} kills and {number} rotations under {sum(calls for calls, _, _ in results)} calls: none"
-        f" failed, the longest took {max(longest for _, longest, _ in results):.2f} s;"
-        f" the machine stood still for {stood:.2f} s"
-    )
+        load.settle()
+    measured(f"{KILLS} kills and {load.report()}")
 
 
 def test_what_is_committed_while_no_worker_lives_is_served_by_the_next(store, mount):
@@ -344,30 +225,11 @@ def test_the_supervisor_takes_the_worker_with_it(store, mount):
     eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
-@pytest.fixture
-def movable(folder, monkeypatch):
-    """The program at a path of its own, where it can be exchanged."""
-    program = folder / "bin" / "secretfs"
-    program.parent.mkdir()
-    shutil.copy2(SECRETFS, program)
-    monkeypatch.setattr(harness, "SECRETFS", program)
-    return program
-
-
-def exchange(program, replacement):
-    """Put another in its place as a package manager does: the running one keeps its file."""
-    shutil.copy2(replacement, program.with_suffix(".new"))
-    program.with_suffix(".new").rename(program)
-
-
-def test_an_upgrade_in_place_fails_no_call(store, mount, folder, movable):
-    content = random.Random(3).randbytes(20000)
-    store.put("fixed", content)
+def test_an_upgrade_in_place_fails_no_call(store, mount, folder, movable, measured):
+    Load.fill(store)
     served = mount()
-    stop = folder / "stop"
-    reader = Reader(reading_uncached(served.path / "fixed", content), stop)
     held = os.open(served.path / "fixed", os.O_RDONLY)
-    try:
+    with Load(served, folder) as load:
         for _ in range(5):
             before = worker_of(served)
             exchange(movable, SECRETFS)
@@ -375,30 +237,30 @@ def test_an_upgrade_in_place_fails_no_call(store, mount, folder, movable):
             eventually(lambda: worker_of(served) not in (None, before), timeout=10)
             worker = Path(f"/proc/{worker_of(served)}/exe")
             eventually(lambda: os.path.samefile(worker, movable))
-            assert (served.path / "fixed").read_bytes() == content
-    finally:
-        stop.touch()
-        calls, longest, errors = reader.child.result()
-    assert errors == [] and calls > 2 and longest <= LONGEST_CALL_S
+            load.rotate(store)
+        load.settle()
+    measured(f"5 upgrades and {load.report()}")
     os.posix_fadvise(held, 0, 0, os.POSIX_FADV_DONTNEED)
-    assert os.pread(held, len(content), 0) == content
+    assert os.pread(held, len(CONTENT), 0) == CONTENT
     os.close(held)
     assert served.log.read_text().count("upgraded to") == 5
 
 
 @pytest.mark.parametrize("broken", ["/bin/false", "/bin/cat"])
-def test_a_broken_upgrade_is_rolled_back(store, mount, movable, broken):
-    store.put("a", b"value")
+def test_a_broken_upgrade_is_rolled_back(store, mount, folder, movable, measured, broken):
+    Load.fill(store)
     served = mount()
-    exchange(movable, broken)
-    served.process.send_signal(signal.SIGHUP)
-    assert (served.path / "a").read_bytes() == b"value"
-    eventually(lambda: "cannot upgrade" in served.log.read_text(), timeout=10)
-    store.put("a", b"rotated")
-    eventually(lambda: (served.path / "a").read_bytes() == b"rotated", timeout=10)
-    exchange(movable, SECRETFS)
-    served.process.send_signal(signal.SIGHUP)
-    eventually(lambda: "upgraded to" in served.log.read_text(), timeout=10)
+    with Load(served, folder) as load:
+        exchange(movable, broken)
+        served.process.send_signal(signal.SIGHUP)
+        load.rotate(store)
+        eventually(lambda: "cannot upgrade" in served.log.read_text(), timeout=10)
+        load.rotate(store)
+        load.settle()
+        exchange(movable, SECRETFS)
+        served.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "upgraded to" in served.log.read_text(), timeout=10)
+    measured(load.report())
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -1,5 +1,5 @@
 /*
- * The worker's cage, from inside: a child enters it and tries what it must not do. Built without
+ * The cages, from inside: a child enters one and tries what it must not do. Built without
  * sanitizers only, which need calls of their own.
  */
 #include "helpers.h"
@@ -23,6 +23,13 @@
 /* What a child does inside; its result is the child's exit status. */
 typedef int attempt_fn(const struct fixture *f);
 
+static bool is_notifier; /* its cage, not the worker's */
+
+static bool enter(const struct fixture *f)
+{
+    return is_notifier ? sandbox_enter_notifier() : sandbox_enter(f->path);
+}
+
 /* The wait status of a child that enters the cage for the fixture's store and makes the attempt. */
 static int inside(const struct fixture *f, attempt_fn *attempt)
 {
@@ -30,7 +37,7 @@ static int inside(const struct fixture *f, attempt_fn *attempt)
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !sandbox_enter(f->path))
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !enter(f))
             _exit(100);
         _exit(attempt(f));
     }
@@ -77,7 +84,6 @@ static const long forbidden[] = {
     SYS_accept4,
     SYS_sendmsg,
     SYS_recvmsg,
-    SYS_recvfrom,
     SYS_io_uring_setup,
     SYS_mount,
     SYS_umount2,
@@ -134,14 +140,35 @@ static int try_call(const struct fixture *f)
     return 0;
 }
 
-static void test_forbidden_calls_kill(void **state)
+static void assert_all_kill(const struct fixture *f, const long *calls, size_t count)
 {
-    for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++) {
-        tried = forbidden[i];
-        int status = inside(*state, try_call);
+    for (size_t i = 0; i < count; i++) {
+        tried = calls[i];
+        int status = inside(f, try_call);
         if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
             fail_msg("call %ld ended with the wait status %#x", tried, (unsigned)status);
     }
+}
+
+static void test_forbidden_calls_kill(void **state)
+{
+    assert_all_kill(*state, forbidden, sizeof forbidden / sizeof forbidden[0]);
+}
+
+/* It opens directories and renames, but reads and writes no file, and makes no thread. */
+static void test_the_notifier_may_do_even_less(void **state)
+{
+    /* But for renameat2(2), which newer C libraries use. */
+    static const long more[] = {SYS_openat, SYS_open,   SYS_read,   SYS_pread64,
+                                SYS_mmap,   SYS_stat,   SYS_poll,   SYS_clone3,
+                                SYS_fcntl,  SYS_tgkill, SYS_unlink, SYS_rename};
+
+    is_notifier = true;
+    assert_all_kill(*state, more, sizeof more / sizeof more[0]);
+    for (size_t i = 0; i < sizeof forbidden / sizeof forbidden[0]; i++)
+        if (forbidden[i] != SYS_renameat2)
+            assert_all_kill(*state, &forbidden[i], 1);
+    is_notifier = false;
 }
 
 /* With arguments that are good, as the program would use them. */
@@ -179,7 +206,6 @@ static void test_no_process_no_program_no_core(void **state)
 
 static void *run_thread(void *arg)
 {
-    pthread_setname_np(pthread_self(), "thread");
     return arg;
 }
 
@@ -280,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(test_forbidden_calls_kill),
+        store_test(test_the_notifier_may_do_even_less),
         store_test(test_no_process_no_program_no_core),
         store_test(test_threads_can_be_made),
         store_test(test_files_outside_the_folder_are_out_of_reach),
