@@ -161,8 +161,10 @@ static int start_thread(struct loop *loop, struct thread *t)
     if (buffer == MAP_FAILED)
         return errno;
     t->buffer = buffer;
-    if (mlock(buffer, BUFFER_USED_BYTES) != 0)
-        memset(buffer, 1, BUFFER_USED_BYTES); /* there, unless it is swapped out */
+    /* Where locking is refused (or does nothing, as under a sanitizer), they are there at least
+     * until they are swapped out. */
+    memset(buffer, 1, BUFFER_USED_BYTES);
+    mlock(buffer, BUFFER_USED_BYTES);
     int error = pthread_create(&t->thread, NULL, run, t);
     if (error)
         munmap(buffer, BUFFER_BYTES);
