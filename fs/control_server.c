@@ -1,5 +1,5 @@
 /*
- * See control_server.h. The requests are two numbers, so that there is nothing to parse.
+ * See control_server.h. The requests are three numbers, so that there is nothing to parse.
  */
 #include "control_server.h"
 #include "clock.h"
@@ -9,52 +9,103 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 1000
+#define PATIENCE_MS 1000          /* with those who ask nothing, */
+#define CONFIRM_PATIENCE_MS 60000 /* and with those who wait */
 
-/* A socket at which nobody listens belonged to a daemon that was killed. */
-static void remove_dead(const char *prefix)
+/* ---- The socket's name --------------------------------------------------- */
+
+#define LINK_BYTES (sizeof(struct sockaddr_un) + sizeof CONTROL_LINK_SUFFIX)
+
+static void link_path(const char *socket_path, char ret_path[static LINK_BYTES])
+{
+    snprintf(ret_path, LINK_BYTES, "%s" CONTROL_LINK_SUFFIX, socket_path);
+}
+
+static void remove_names(const char *socket_path)
+{
+    char path[LINK_BYTES];
+
+    link_path(socket_path, path);
+    unlink(path);
+    unlink(socket_path);
+}
+
+/* A socket at which nobody listens belonged to a daemon that was killed, of whatever store. */
+static void remove_dead(void)
 {
     DIR *folder = opendir(CONTROL_FOLDER);
     const struct dirent *entry;
     struct sockaddr_un address;
 
     while (folder && (entry = readdir(folder)) != NULL) {
-        if (strncmp(entry->d_name, prefix, CONTROL_PREFIX_BYTES) != 0 ||
-            !control_address(entry->d_name, &address))
+        const char *name = entry->d_name;
+        if (strlen(name) <= CONTROL_PREFIX_BYTES || strchr(name + CONTROL_PREFIX_BYTES, '.') ||
+            !control_address(name, &address))
             continue;
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 && errno == ECONNREFUSED)
-            unlink(address.sun_path);
+            remove_names(address.sun_path);
         close(fd);
     }
     if (folder)
         closedir(folder);
 }
 
-bool control_server_open(struct control_server *server,
-                         const unsigned char uuid[static STORE_UUID_BYTES], uid_t owner)
+static bool watch(const struct control_server *server, int fd, uint32_t index)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
+    return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+/* Not looking at the listening socket leaves those who connect in its queue. */
+static void set_full(struct control_server *server, bool full)
+{
+    struct epoll_event event = {.events = full ? 0 : EPOLLIN, .data.u32 = CONTROL_CONNECTIONS};
+
+    if (server->full != full &&
+        epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->listening_fd, &event) == 0)
+        server->full = full;
+}
+
+static bool listen_at(struct control_server *server, const struct sockaddr_un *address, uid_t owner)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t mask = umask(0177);
+    bool bound = fd >= 0 && bind(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+
+    umask(mask);
+    server->listening_fd = fd;
+    return bound && chown(address->sun_path, owner, (gid_t)-1) == 0 && listen(fd, 64) == 0 &&
+           watch(server, fd, CONTROL_CONNECTIONS);
+}
+
+bool control_server_open(struct control_server *server, const char *store,
+                         const unsigned char uuid[static STORE_UUID_BYTES], const char *mountpoint,
+                         uid_t owner)
 {
     char prefix[CONTROL_PREFIX_BYTES + 1];
+    char link[LINK_BYTES];
     struct sockaddr_un address;
 
+    *server = (struct control_server){.listening_fd = -1, .store = store};
+    for (size_t i = 0; i < CONTROL_CONNECTIONS; i++)
+        server->connections[i].fd = -1;
     control_prefix(uuid, prefix);
     snprintf(server->name, sizeof server->name, "%s%d", prefix, (int)getpid());
     control_address(server->name, &address);
+    link_path(address.sun_path, link);
+    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     bool folder = mkdir(CONTROL_FOLDER, 0755) == 0 || errno == EEXIST;
     if (folder)
-        remove_dead(prefix);
-    server->listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t mask = umask(0177);
-    bool bound = folder && server->listening >= 0 &&
-                 bind(server->listening, (struct sockaddr *)&address, sizeof address) == 0;
-    umask(mask);
-    if (bound && chown(address.sun_path, owner, (gid_t)-1) == 0 &&
-        listen(server->listening, 16) == 0)
+        remove_dead();
+    if (folder && server->epoll_fd >= 0 && symlink(mountpoint, link) == 0 &&
+        listen_at(server, &address, owner))
         return true;
     if (errno != EACCES)
         log_system_error("make the control socket", address.sun_path, errno);
@@ -62,58 +113,123 @@ bool control_server_open(struct control_server *server,
     return false;
 }
 
-int control_server_fd(const struct control_server *server)
+/* ---- Connections --------------------------------------------------------- */
+
+static void hang_up(struct control_connection *c)
 {
-    return server->connection >= 0 ? server->connection : server->listening;
+    if (c->fd >= 0)
+        close(c->fd);
+    *c = (struct control_connection){.fd = -1};
 }
 
-static void hang_up(struct control_server *server)
+static struct control_connection *find_free(struct control_server *server)
 {
-    if (server->connection >= 0)
-        close(server->connection);
-    server->connection = -1;
+    for (size_t i = 0; i < CONTROL_CONNECTIONS; i++)
+        if (server->connections[i].fd < 0)
+            return &server->connections[i];
+    return NULL;
 }
 
-bool control_server_take(struct control_server *server, enum control_verb *ret_verb)
+static void accept_one(struct control_server *server)
+{
+    struct control_connection *c = find_free(server);
+
+    if (c == NULL) {
+        set_full(server, true);
+        return;
+    }
+    int fd = accept4(server->listening_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0 && watch(server, fd, (uint32_t)(c - server->connections)))
+        *c = (struct control_connection){.fd = fd, .since_ms = clock_now_ms()};
+    else if (fd >= 0)
+        close(fd);
+}
+
+/* True for a request that is not to confirm. A closed connection and nonsense end it. */
+static bool take_from(const struct control_server *server, struct control_connection *c,
+                      enum control_verb *ret_verb)
 {
     struct control_request request;
+    ssize_t n = recv(c->fd, &request, sizeof request, 0);
+    bool valid = n == (ssize_t)sizeof request && request.version == CONTROL_VERSION;
 
-    if (server->listening < 0)
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
-    if (server->connection < 0) {
-        server->connection = accept4(server->listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        server->connected_ms = clock_now_ms();
+    if (!valid || c->generation) {
+        hang_up(c);
+        return false;
     }
-    if (server->connection < 0)
+    if (!control_is_about(&request, server->store)) {
+        struct control_reply reply = {.error = ESTALE};
+        control_server_reply(c, &reply);
         return false;
-    ssize_t n = recv(server->connection, &request, sizeof request, 0);
-    if (n == (ssize_t)sizeof request && request.version == CONTROL_VERSION) {
-        *ret_verb = (enum control_verb)request.verb;
+    }
+    *ret_verb = (enum control_verb)request.verb;
+    if (request.verb != CONTROL_CONFIRM)
         return true;
-    }
-    bool waiting = n < 0 && (errno == EAGAIN || errno == EINTR);
-    if (!waiting || clock_now_ms() - server->connected_ms > PATIENCE_MS)
-        hang_up(server);
+    c->generation = request.generation ? request.generation : 1;
     return false;
 }
 
-void control_server_reply(struct control_server *server, struct control_reply *reply)
+static void close_idle(struct control_server *server)
+{
+    int64_t now = clock_now_ms();
+
+    for (size_t i = 0; i < CONTROL_CONNECTIONS; i++) {
+        struct control_connection *c = &server->connections[i];
+        if (c->fd >= 0 && now - c->since_ms > (c->generation ? CONFIRM_PATIENCE_MS : PATIENCE_MS))
+            hang_up(c);
+    }
+}
+
+struct control_connection *control_server_take(struct control_server *server,
+                                               enum control_verb *ret_verb)
+{
+    struct epoll_event event;
+
+    if (server->epoll_fd < 0)
+        return NULL;
+    while (epoll_wait(server->epoll_fd, &event, 1, 0) == 1) {
+        if (event.data.u32 == CONTROL_CONNECTIONS)
+            accept_one(server);
+        else if (take_from(server, &server->connections[event.data.u32], ret_verb))
+            return &server->connections[event.data.u32];
+    }
+    close_idle(server);
+    if (find_free(server))
+        set_full(server, false);
+    return NULL;
+}
+
+void control_server_reply(struct control_connection *connection, struct control_reply *reply)
 {
     reply->version = CONTROL_VERSION;
     reply->pid = (uint32_t)getpid();
-    send(server->connection, reply, sizeof *reply, MSG_NOSIGNAL);
-    hang_up(server);
+    send(connection->fd, reply, sizeof *reply, MSG_NOSIGNAL);
+    hang_up(connection);
+}
+
+void control_server_confirm(struct control_server *server, struct control_reply *reply)
+{
+    for (size_t i = 0; server->epoll_fd >= 0 && i < CONTROL_CONNECTIONS; i++) {
+        struct control_connection *c = &server->connections[i];
+        if (c->fd >= 0 && c->generation && c->generation <= reply->generation)
+            control_server_reply(c, reply);
+    }
 }
 
 void control_server_close(struct control_server *server)
 {
     struct sockaddr_un address;
 
-    hang_up(server);
-    if (server->listening < 0)
+    if (server->epoll_fd < 0)
         return;
-    close(server->listening);
-    server->listening = -1;
+    for (size_t i = 0; i < CONTROL_CONNECTIONS; i++)
+        hang_up(&server->connections[i]);
+    if (server->listening_fd >= 0)
+        close(server->listening_fd);
+    close(server->epoll_fd);
+    server->epoll_fd = -1;
     if (control_address(server->name, &address))
-        unlink(address.sun_path);
+        remove_names(address.sun_path);
 }

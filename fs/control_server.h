@@ -1,6 +1,6 @@
 /*
- * The daemon's control socket (store/control.h): takes one connection after the other, none of
- * which can hold the daemon up.
+ * The daemon's control socket (store/control.h): several connections at once, none of which can
+ * hold the daemon up.
  */
 #ifndef FS_CONTROL_SERVER_H
 #define FS_CONTROL_SERVER_H
@@ -9,39 +9,48 @@
 
 #include <sys/types.h>
 
-struct control_server {
-    int listening;
-    int connection; /* -1 while there is none */
-    int64_t connected_ms;
-    char name[CONTROL_PREFIX_BYTES + 16];
+#define CONTROL_CONNECTIONS 32
+
+struct control_connection {
+    int fd; /* -1: free */
+    int64_t since_ms;
+    uint64_t generation; /* waits for it; 0: has not asked yet */
 };
 
-#define CONTROL_SERVER_INIT \
-    {                       \
-        -1, -1, 0, ""       \
-    }
+struct control_server {
+    int epoll_fd; /* readable when there is something to take; -1 where there is no socket */
+    int listening_fd;
+    const char *store;
+    bool full; /* others have to wait for a connection to be closed */
+    char name[CONTROL_PREFIX_BYTES + 16];
+    struct control_connection connections[CONTROL_CONNECTIONS];
+};
 
 /*
- * Make the socket of a daemon that serves the store `uuid`, for `owner` and root; sockets of
- * daemons that were killed are removed. Returns false after one line on standard error; a plain
- * user, who may not make one, gets none.
+ * Make the socket of a daemon that serves the file `store` (which must outlive the server), with
+ * that `uuid`, at `mountpoint`, for `owner` and root; sockets of daemons that were killed are
+ * removed. Returns false after one line on standard error; a plain user, who may not make one, gets
+ * none.
  */
-bool control_server_open(struct control_server *server,
-                         const unsigned char uuid[static STORE_UUID_BYTES], uid_t owner);
-
-/* What to wait for; -1 where there is no socket. */
-int control_server_fd(const struct control_server *server);
+bool control_server_open(struct control_server *server, const char *store,
+                         const unsigned char uuid[static STORE_UUID_BYTES], const char *mountpoint,
+                         uid_t owner);
 
 /*
- * Look at what has come. True for a request, which control_server_reply() has to answer. Call it
- * now and then, too: a connection that asks nothing is closed after a second.
+ * Take the next request that has come, other than CONTROL_CONFIRM, for which the connection waits.
+ * Call it until it returns NULL, and now and then, too: a connection that asks nothing is closed
+ * after a second. control_server_reply() has to answer.
  */
-bool control_server_take(struct control_server *server, enum control_verb *ret_verb);
+struct control_connection *control_server_take(struct control_server *server,
+                                               enum control_verb *ret_verb);
 
-/* Answer; fills in what every reply has. */
-void control_server_reply(struct control_server *server, struct control_reply *reply);
+/* Answer, and close the connection; fills in what every reply has. */
+void control_server_reply(struct control_connection *connection, struct control_reply *reply);
 
-/* Remove the socket. */
+/* Answer all that wait for the generation of `reply`, or an earlier one. */
+void control_server_confirm(struct control_server *server, struct control_reply *reply);
+
+/* Remove the socket. Nothing where there is none. */
 void control_server_close(struct control_server *server);
 
 #endif

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define RETRY_MS 1000
@@ -29,8 +30,14 @@ struct follow {
 /* In this order: a worker that dies in between must not hold what is shown. */
 static void note_applied(struct follow *f)
 {
+    const char word = HANDOFF_APPLIED;
+    uint64_t generation = store_generation(f->store);
+
+    if (f->kept->applied == generation)
+        return;
     f->kept->shown = store_next_id(f->store);
-    f->kept->applied = store_generation(f->store);
+    f->kept->applied = generation;
+    send(HANDOFF_SOCKET, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 /* What a former process did not live to tell the kernel. errors: BUSY; it is still to do then. */

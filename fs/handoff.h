@@ -23,9 +23,15 @@ enum { WORKER_ENDED = 0, WORKER_CANT_RESUME = 64 };
 /*
  * What goes over the socket afterwards, each a byte: the worker says that it serves; the supervisor
  * asks whether it is well, and the worker answers with the same byte if it is. The supervisor says
- * that a former worker's last thread has ended only now: it may have taken a request with it.
+ * that a former worker's last thread has ended only now: it may have taken a request with it. The
+ * worker says that kept->applied has changed.
  */
-enum handoff_word { HANDOFF_SERVING = 'S', HANDOFF_WELL = 'W', HANDOFF_RESEND = 'R' };
+enum handoff_word {
+    HANDOFF_SERVING = 'S',
+    HANDOFF_WELL = 'W',
+    HANDOFF_RESEND = 'R',
+    HANDOFF_APPLIED = 'A',
+};
 
 struct handoff {
     char store[PATH_MAX];

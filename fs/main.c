@@ -158,27 +158,34 @@ static bool upgrade(struct daemon *d, int *ret_error)
     return supervisor_has_worker(&d->supervisor) || start_worker(d, START_RETRY_MS);
 }
 
-/* A request may have come to the control socket. False if the daemon is to end. */
-static bool take_request(struct daemon *d)
+static struct control_reply reply_of(const struct daemon *d)
 {
-    struct supervisor *s = &d->supervisor;
+    const struct supervisor *s = &d->supervisor;
     struct control_reply reply = {.restarts = s->restarts, .generation = s->kept->applied};
+    snprintf(reply.mountpoint, sizeof reply.mountpoint, "%s", d->mount.path);
+    return reply;
+}
+
+/* Answer what has come to the control socket, and what can be by now. False if the daemon is to
+ * end. */
+static bool answer_requests(struct daemon *d)
+{
+    struct control_connection *connection;
     enum control_verb verb;
     bool running = true;
 
-    if (!control_server_take(&d->control, &verb))
-        return true;
-    snprintf(reply.mountpoint, sizeof reply.mountpoint, "%s", d->mount.path);
-    switch (verb) {
-    case CONTROL_STATUS:
-        break;
-    case CONTROL_UPGRADE:
-        running = upgrade(d, &reply.error);
-        break;
-    default:
-        reply.error = EOPNOTSUPP;
+    while (running && (connection = control_server_take(&d->control, &verb)) != NULL) {
+        int error = EOPNOTSUPP;
+        if (verb == CONTROL_UPGRADE)
+            running = upgrade(d, &error);
+        else if (verb == CONTROL_STATUS)
+            error = 0;
+        struct control_reply reply = reply_of(d);
+        reply.error = error;
+        control_server_reply(connection, &reply);
     }
-    control_server_reply(&d->control, &reply);
+    struct control_reply reply = reply_of(d);
+    control_server_confirm(&d->control, &reply);
     return running;
 }
 
@@ -209,6 +216,7 @@ static bool supervise(struct daemon *d)
         {.fd = d->signals, .events = POLLIN},
         {.fd = d->attached_fd, .events = POLLIN},
         {.fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), .events = POLLPRI},
+        {.fd = d->control.epoll_fd, .events = POLLIN},
         {.events = POLLIN},
     };
     uint64_t done;
@@ -216,8 +224,8 @@ static bool supervise(struct daemon *d)
     bool running = true;
 
     while (running && !failed) {
-        fds[3].fd = control_server_fd(&d->control);
-        int ready = poll(fds, 4, SUPERVISOR_LOOK_MS);
+        fds[4].fd = supervisor_worker_fd(&d->supervisor);
+        int ready = poll(fds, 5, SUPERVISOR_LOOK_MS);
         if (ready < 0 && errno != EINTR)
             log_system_error("wait for", "the end", errno);
         if (ready < 0) {
@@ -231,16 +239,15 @@ static bool supervise(struct daemon *d)
             d->serving = d->attached;
             failed |= !d->attached;
             if (d->serving) {
-                control_server_open(&d->control, d->uuid, d->supervisor.handoff.uid);
                 background_ready(d->background);
                 log_line("serving %s at %s", d->supervisor.handoff.store, d->mount.path);
                 ready_notify("READY=1\nSTATUS=serving");
             }
         }
-        if (running)
-            running = take_request(d);
         if (supervisor_tend(&d->supervisor))
             ready_notify("WATCHDOG=1");
+        if (running)
+            running = answer_requests(d);
         if (d->serving && (fds[1].revents || fds[2].revents) && was_unmounted(d)) {
             log_line("unmounted; ending as soon as nothing uses '%s' any more", d->mount.path);
             supervisor_end_notifier(&d->supervisor);
@@ -262,11 +269,11 @@ static enum status serve_until_end(struct daemon *d)
         return (enum status)status;
     if (d->mount.private_fd >= 0)
         supervisor_begin_notifier(s, d->mount.private_fd);
+    control_server_open(&d->control, s->handoff.store, d->uuid, d->mount.path, s->handoff.uid);
     d->attached_fd = eventfd(0, EFD_CLOEXEC);
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
         ready_notify("STOPPING=1");
-        control_server_close(&d->control);
         if (d->serving)
             mount_detach(&d->mount);
         supervisor_end_notifier(s);
@@ -279,6 +286,7 @@ static enum status serve_until_end(struct daemon *d)
         supervisor_stop_worker(s);
         mount_close_device(&d->mount);
     }
+    control_server_close(&d->control);
     mount_detach(&d->mount);
     mount_drop_private(&d->mount);
     if (d->attached_fd >= 0)
@@ -327,7 +335,7 @@ static enum status run(const struct options *options, int signals, struct backgr
     struct daemon d = {.background = background,
                        .mount = MOUNT_INIT,
                        .supervisor = SUPERVISOR_INIT,
-                       .control = CONTROL_SERVER_INIT,
+                       .control = {.epoll_fd = -1},
                        .signals = signals};
     enum status status = STATUS_FAILED;
     char *store = NULL;

@@ -56,13 +56,15 @@ bool supervisor_init(struct supervisor *s)
 /* None, but that reports of a sanitizer go where those of the supervisor go. */
 static char **child_environment(char *ret_environment[4])
 {
-    static const char *const passed[] = {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
     size_t used = 0;
+#if SANDBOX_SANITIZED
+    static const char *const passed[] = {"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
 
-    for (char **e = environ; SANDBOX_SANITIZED && *e; e++)
+    for (char **e = environ; *e; e++)
         for (size_t i = 0; i < 3 && used < 3; i++)
             if (strncmp(*e, passed[i], strlen(passed[i])) == 0)
                 ret_environment[used++] = *e;
+#endif
     ret_environment[used] = NULL;
     return ret_environment;
 }
@@ -115,7 +117,7 @@ bool supervisor_start_worker(struct supervisor *s)
     s->socket = sockets[0];
     s->pid = pid;
     s->started_ms = clock_now_ms();
-    s->serving = false;
+    s->serving = s->hung_up = false;
     return true;
 }
 
@@ -293,14 +295,21 @@ static bool hear(struct supervisor *s)
 {
     bool well = false;
     char word;
+    ssize_t n;
 
-    while (recv(s->socket, &word, 1, MSG_DONTWAIT) == 1) {
+    while ((n = recv(s->socket, &word, 1, MSG_DONTWAIT)) == 1) {
         if (word == HANDOFF_SERVING)
             note_serving(s);
         well |= word == HANDOFF_WELL;
         s->heard_ms = clock_now_ms();
     }
+    s->hung_up = n == 0;
     return well;
+}
+
+int supervisor_worker_fd(const struct supervisor *s)
+{
+    return s->hung_up ? -1 : s->socket;
 }
 
 static bool say(const struct supervisor *s, enum handoff_word word)

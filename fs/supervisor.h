@@ -25,6 +25,7 @@ struct supervisor {
     unsigned restarts; /* workers that had to be replaced */
     int64_t started_ms;
     bool serving;     /* it has said so */
+    bool hung_up;     /* its end of the socket is closed: it has ended, or is about to */
     bool resend;      /* it is to have requests sent again */
     int64_t asked_ms; /* when it was last asked whether it is well, */
     int64_t heard_ms; /* and when it last said anything */
@@ -71,6 +72,9 @@ bool supervisor_has_worker(const struct supervisor *supervisor);
  */
 #define SUPERVISOR_LOOK_MS 100
 bool supervisor_reap(struct supervisor *supervisor, int *ret_wait_status);
+
+/* Readable when the worker has said something, which supervisor_tend() takes; -1: nobody will. */
+int supervisor_worker_fd(const struct supervisor *supervisor);
 
 /*
  * What is due every SUPERVISOR_LOOK_MS: ask the worker whether it is well, kill it when it has not

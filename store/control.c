@@ -6,12 +6,18 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+#define DAEMONS_MAX 64 /* of one store; others are not asked */
+#define NAME_MAX_BYTES 64
 
 void control_prefix(const unsigned char uuid[static STORE_UUID_BYTES],
                     char ret_prefix[static CONTROL_PREFIX_BYTES + 1])
@@ -28,65 +34,161 @@ bool control_address(const char *name, struct sockaddr_un *ret_address)
                     name) < (int)sizeof ret_address->sun_path;
 }
 
-/* Returns 0, or an errno. */
-static int exchange(int fd, const struct sockaddr_un *address, enum control_verb verb,
-                    int timeout_ms, struct control_reply *ret_reply)
-{
-    const struct timeval timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
-    const struct control_request request = {CONTROL_VERSION, verb};
+/* Those that are asked, with the names of their sockets. */
+struct daemons {
+    struct control_request request;
+    struct pollfd fds[DAEMONS_MAX]; /* fd -1: has replied */
+    char names[DAEMONS_MAX][NAME_MAX_BYTES];
+    size_t count;
+    size_t left; /* that have not replied */
+    control_visit_fn *visit;
+    void *arg;
+    size_t visited;
+};
 
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) != 0 ||
-        connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
-        send(fd, &request, sizeof request, MSG_NOSIGNAL) < 0)
-        return errno == EAGAIN ? ETIMEDOUT : errno;
-    ssize_t n = recv(fd, ret_reply, sizeof *ret_reply, 0);
-    if (n < 0)
-        return errno == EAGAIN ? ETIMEDOUT : errno;
-    if (n == 0)
-        return ECONNRESET;
-    bool valid = n == (ssize_t)sizeof *ret_reply && ret_reply->version == CONTROL_VERSION &&
-                 memchr(ret_reply->mountpoint, 0, sizeof ret_reply->mountpoint) != NULL;
-    return valid ? 0 : EPROTO;
+static bool is_gone(int error)
+{
+    return error == ECONNREFUSED || error == ENOENT || error == ECONNRESET || error == EPIPE;
 }
 
-/* Whether the daemon is there; what its socket says, or why it says nothing. */
-static bool ask_one(const char *name, enum control_verb verb, int timeout_ms,
-                    struct control_reply *ret_reply)
+/* What the name of its socket, and the link beside it, tell of a daemon that says nothing. */
+static void visit_silent(struct daemons *d, const char *name, int error)
+{
+    struct control_reply reply = {.version = CONTROL_VERSION, .error = error};
+    char path[sizeof CONTROL_FOLDER + NAME_MAX_BYTES + sizeof CONTROL_LINK_SUFFIX];
+
+    if (is_gone(error))
+        return;
+    reply.pid = (uint32_t)strtoul(name + CONTROL_PREFIX_BYTES, NULL, 10);
+    snprintf(path, sizeof path, CONTROL_FOLDER "/%s" CONTROL_LINK_SUFFIX, name);
+    if (readlink(path, reply.mountpoint, sizeof reply.mountpoint - 1) < 0)
+        reply.mountpoint[0] = '\0';
+    d->visit(d->arg, &reply);
+    d->visited++;
+}
+
+/* Connect and send the request; a full backlog and a stopped daemon show as no reply. */
+static int ask(const struct daemons *d, const char *name, int *ret_fd)
 {
     struct sockaddr_un address;
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    int error = fd < 0 ? errno : ENAMETOOLONG;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = fd < 0 ? errno : control_address(name, &address) ? 0 : ENAMETOOLONG;
 
-    if (fd >= 0 && control_address(name, &address))
-        error = exchange(fd, &address, verb, timeout_ms, ret_reply);
-    if (fd >= 0)
+    if (!error && (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
+                   send(fd, &d->request, sizeof d->request, MSG_NOSIGNAL) < 0))
+        error = errno;
+    if (error && fd >= 0)
         close(fd);
-    if (error)
-        *ret_reply = (struct control_reply){.version = CONTROL_VERSION, .error = error};
-    return error != ECONNREFUSED && error != ENOENT && error != ECONNRESET;
+    *ret_fd = error ? -1 : fd;
+    return error;
 }
 
-enum store_err control_ask(const unsigned char uuid[static STORE_UUID_BYTES],
-                           enum control_verb verb, int timeout_ms, control_visit_fn *visit,
-                           void *arg, size_t *ret_count)
+static void ask_all(struct daemons *d, DIR *folder, const char *prefix)
+{
+    const struct dirent *entry;
+
+    while ((entry = readdir(folder)) != NULL && d->count < DAEMONS_MAX) {
+        const char *name = entry->d_name;
+        if (strncmp(name, prefix, CONTROL_PREFIX_BYTES) != 0 || strlen(name) >= NAME_MAX_BYTES ||
+            strchr(name + CONTROL_PREFIX_BYTES, '.'))
+            continue;
+        struct pollfd *fd = &d->fds[d->count];
+        int error = ask(d, name, &fd->fd);
+        if (error) {
+            visit_silent(d, name, error);
+            continue;
+        }
+        fd->events = POLLIN;
+        snprintf(d->names[d->count++], NAME_MAX_BYTES, "%s", name);
+        d->left++;
+    }
+}
+
+/* A daemon that hangs up has ended, or had no patience with a process that was stopped: then it is
+ * asked again. */
+static void take_reply(struct daemons *d, size_t i)
+{
+    struct control_reply reply;
+    ssize_t n = recv(d->fds[i].fd, &reply, sizeof reply, 0);
+    int error = n < 0 ? errno : 0;
+    bool valid = n == (ssize_t)sizeof reply && reply.version == CONTROL_VERSION &&
+                 memchr(reply.mountpoint, 0, sizeof reply.mountpoint) != NULL;
+
+    if (error == EAGAIN || error == EINTR)
+        return;
+    close(d->fds[i].fd);
+    d->fds[i].fd = -1;
+    if (n == 0 || is_gone(error)) {
+        error = ask(d, d->names[i], &d->fds[i].fd);
+        if (!error)
+            return;
+    } else if (n > 0 && !valid) {
+        error = EPROTO;
+    }
+    d->left--;
+    if (error) {
+        visit_silent(d, d->names[i], error);
+    } else if (reply.error != ESTALE) { /* by which it says that it serves another copy */
+        d->visit(d->arg, &reply);
+        d->visited++;
+    }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void take_replies(struct daemons *d, int timeout_ms)
+{
+    int64_t deadline = now_ms() + timeout_ms;
+    int64_t left;
+
+    while (d->left > 0 && (left = deadline - now_ms()) > 0) {
+        if (poll(d->fds, d->count, (int)left) < 0 && errno != EINTR)
+            break;
+        for (size_t i = 0; i < d->count; i++)
+            if (d->fds[i].fd >= 0 && d->fds[i].revents)
+                take_reply(d, i);
+    }
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->fds[i].fd >= 0) {
+            visit_silent(d, d->names[i], ETIMEDOUT);
+            close(d->fds[i].fd);
+        }
+    }
+}
+
+bool control_is_about(const struct control_request *request, const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_dev == request->device && st.st_ino == request->inode;
+}
+
+enum store_err control_ask(const struct store *store, enum control_verb verb, uint64_t generation,
+                           int timeout_ms, control_visit_fn *visit, void *arg, size_t *ret_count)
 {
     char prefix[CONTROL_PREFIX_BYTES + 1];
-    struct control_reply reply;
-    const struct dirent *entry;
+    struct stat st;
     DIR *folder = opendir(CONTROL_FOLDER);
 
     *ret_count = 0;
     if (folder == NULL)
         return errno == ENOENT ? STORE_OK : fault_errno(errno, "read", CONTROL_FOLDER);
-    control_prefix(uuid, prefix);
-    while ((entry = readdir(folder)) != NULL) {
-        if (strncmp(entry->d_name, prefix, CONTROL_PREFIX_BYTES) == 0 &&
-            ask_one(entry->d_name, verb, timeout_ms, &reply)) {
-            visit(arg, &reply);
-            ++*ret_count;
-        }
+    struct daemons *d = calloc(1, sizeof *d);
+    if (d && stat(store_path(store), &st) == 0) {
+        *d = (struct daemons){.request = {CONTROL_VERSION, verb, generation, st.st_dev, st.st_ino},
+                              .visit = visit,
+                              .arg = arg};
+        control_prefix(store_uuid(store), prefix);
+        ask_all(d, folder, prefix);
+        take_replies(d, timeout_ms);
+        *ret_count = d->visited;
     }
     closedir(folder);
-    return STORE_OK;
+    enum store_err err = d ? STORE_OK : fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
+    free(d);
+    return err;
 }

@@ -1,7 +1,8 @@
 /*
  * How programs talk to the daemons that serve a store on this machine: one request and one reply
  * over a SOCK_SEQPACKET socket. A daemon's socket is CONTROL_FOLDER/UUID.PID and belongs to the
- * owner of the store, so that the kernel lets only them and root connect.
+ * owner of the store, so that the kernel lets only them and root connect. The symbolic link
+ * UUID.PID.mount beside it leads to the mount point.
  */
 #ifndef STORE_CONTROL_H
 #define STORE_CONTROL_H
@@ -12,12 +13,20 @@
 
 #define CONTROL_FOLDER "/run/secretfs"
 #define CONTROL_VERSION 1
+#define CONTROL_LINK_SUFFIX ".mount"
 
-enum control_verb { CONTROL_STATUS = 1, CONTROL_UPGRADE };
+enum control_verb {
+    CONTROL_STATUS = 1,
+    CONTROL_UPGRADE,
+    CONTROL_CONFIRM, /* reply once the mount shows `generation` */
+};
 
 struct control_request {
     uint32_t version; /* CONTROL_VERSION */
     uint32_t verb;    /* enum control_verb */
+    uint64_t generation;
+    uint64_t device; /* of the store's file: a copy of a store has daemons of its own */
+    uint64_t inode;
 };
 
 struct control_reply {
@@ -39,15 +48,20 @@ void control_prefix(const unsigned char uuid[static STORE_UUID_BYTES],
 struct sockaddr_un;
 bool control_address(const char *name, struct sockaddr_un *ret_address);
 
+/* Whether the file at `path` is the one that the request is about. */
+bool control_is_about(const struct control_request *request, const char *path);
+
 /*
- * Ask each daemon that serves the store `uuid`, and call `visit` with its reply. One that has
- * ended, or ends meanwhile, is left out; one that does not reply in `timeout_ms` replies ETIMEDOUT,
- * one that can't be connected to EACCES or the like, and both with an empty mountpoint. out:
- * ret_count  how many there are errors: IO
+ * Ask every daemon that serves the file of `store`, all at once, and call `visit` with each one's
+ * reply. One that has ended, or ends meanwhile, is left out; for one that does not reply in
+ * `timeout_ms`, or that can't be asked, the reply is made up, with ETIMEDOUT, EACCES or the like.
+ * in:     verb, generation  the request
+ * out:    ret_count  how many there are
+ * errors: IO, NO_MEMORY
  */
 typedef void control_visit_fn(void *arg, const struct control_reply *reply);
-STORE_CHECKED enum store_err control_ask(const unsigned char uuid[static STORE_UUID_BYTES],
-                                         enum control_verb verb, int timeout_ms,
+STORE_CHECKED enum store_err control_ask(const struct store *store, enum control_verb verb,
+                                         uint64_t generation, int timeout_ms,
                                          control_visit_fn *visit, void *arg, size_t *ret_count);
 
 #endif

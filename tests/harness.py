@@ -27,7 +27,9 @@ SECRETFS = BUILD / "fs" / "secretfs"
 FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
 
 # exit statuses of secretctl and secretfs
-FAILED, USAGE, NOT_FOUND, LOCKED, INTEGRITY, VERSION_MISMATCH = 1, 2, 3, 4, 5, 7
+FAILED, USAGE, NOT_FOUND, LOCKED, INTEGRITY, UNCONFIRMED, VERSION_MISMATCH = 1, 2, 3, 4, 5, 6, 7
+
+WRITING = "put rollback mkdir mv rm restore purge chown chmod setfacl".split()  # commands that commit
 
 QUICK = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 
@@ -282,10 +284,12 @@ def one_line(stderr, program):
 class Store:
     """
     A store in a folder of its own, and secretctl for it. `quick` leaves out the search for leaks at
-    the end of each command, which takes as long as the command; for tests that run hundreds.
+    the end of each command, which takes as long as the command; for tests that run hundreds. Without
+    `wait`, commands don't wait for the mounts; for tests that keep a daemon from showing a change.
     """
 
     quick = False
+    wait = True
 
     def __init__(self, folder):
         self.folder = folder
@@ -300,7 +304,8 @@ class Store:
         return store
 
     def argv(self, *args):
-        return [SECRETCTL, "--store", self.path, *self.unlock, *args]
+        no_wait = ["--no-wait"] if not self.wait and args[0] in WRITING else []
+        return [SECRETCTL, "--store", self.path, *self.unlock, *args[:1], *no_wait, *args[1:]]
 
     def ctl(self, *args, **options):
         """Run a command that must succeed and say nothing on stderr; returns its output."""

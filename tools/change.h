@@ -1,7 +1,7 @@
 /*
  * The frame of every writing command: unlock, take the write lock, change, commit; all or nothing.
  *
- * What has to follow a commit (to wait for the live mounts, one day) belongs here, once for all.
+ * What follows a commit is here too: to wait until each live mount shows it.
  */
 #ifndef TOOLS_CHANGE_H
 #define TOOLS_CHANGE_H
@@ -11,7 +11,11 @@
 /* Unlock the store for writing unless that was done, and begin. Failures are reported. */
 enum status change_begin(struct cli *cli, const struct task *task);
 
-/* Make all of it durable. Failures are reported. */
+/*
+ * Make all of it durable, and wait until every live mount of the store has confirmed that it shows
+ * it, unless --no-wait was given. Failures are reported; STATUS_UNCONFIRMED: it is committed, but a
+ * mount did not confirm in five seconds.
+ */
 enum status change_commit(struct cli *cli, const struct task *task);
 
 typedef enum store_err change_fn(struct store *store, const char *path, void *arg);

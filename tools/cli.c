@@ -25,6 +25,7 @@ const struct cli_option cli_common_options[] = {
      ", $CREDENTIALS_DIRECTORY/" CREDENTIAL_NAME ", " CREDENTIAL_KEY_FILE ")"},
     {CLI_OPTION_PASSPHRASE_FD, "passphrase-fd", "N",
      "read the passphrase from descriptor N, up to a newline or the end"},
+    {CLI_OPTION_NO_WAIT, "no-wait", NULL, "do not wait until the mounts show the change"},
     {CLI_OPTION_JSON, "json", NULL, "print JSON"},
     {CLI_OPTION_HELP, "help", NULL, "print this help"},
     {CLI_OPTION_VERSION, "version", NULL, "print the version of secretctl"},
@@ -43,6 +44,8 @@ bool cli_applies(const struct cli_option *option, const struct command *command)
 {
     if (option->key == CLI_OPTION_JSON)
         return !command || command->json;
+    if (option->key == CLI_OPTION_NO_WAIT)
+        return !command || command->writes;
     if (option->key == CLI_OPTION_VERSION)
         return !command;
     return true;
@@ -112,6 +115,9 @@ static enum status take_common(struct cli *cli, const struct cli_option *option,
         if (!text_number(arg, INT_MAX, &fd))
             return fail_usage(command, "'--passphrase-fd' takes the number of a descriptor");
         cli->passphrase_fd = (int)fd;
+        break;
+    case CLI_OPTION_NO_WAIT:
+        cli->no_wait = true;
         break;
     case CLI_OPTION_JSON:
         cli->json = true;

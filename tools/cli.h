@@ -27,6 +27,7 @@ enum cli_key {
     CLI_OPTION_STORE = 256,
     CLI_OPTION_KEY_FILE,
     CLI_OPTION_PASSPHRASE_FD,
+    CLI_OPTION_NO_WAIT,
     CLI_OPTION_JSON,
     CLI_OPTION_HELP,
     CLI_OPTION_VERSION,
@@ -48,6 +49,7 @@ struct command {
     int min_operands;
     int max_operands; /* or CLI_MANY */
     bool json;        /* prints data, so it takes --json */
+    bool writes;      /* commits, so it takes --no-wait */
     const char *synopsis;
     const struct cli_option *options; /* NULL: only the common ones */
     const char *description;          /* one line */
@@ -67,6 +69,7 @@ struct cli {
     bool help;
     bool version;
     bool json;
+    bool no_wait;
     const char *store_path;
     const char *key_file;    /* or NULL */
     int passphrase_fd;       /* or -1 */

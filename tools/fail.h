@@ -17,6 +17,7 @@ enum status {
     STATUS_NO_PATH = 3,
     STATUS_LOCKED = 4,
     STATUS_INTEGRITY = 5,
+    STATUS_UNCONFIRMED = 6,
     STATUS_VERSION = 7,
 };
 

@@ -123,8 +123,8 @@ enum status status_run(struct cli *cli)
 
     size_t count;
 
-    if (status == STATUS_DONE && control_ask(store_uuid(cli->store), CONTROL_STATUS,
-                                             DAEMON_TIMEOUT_MS, add_daemon, &report, &count))
+    if (status == STATUS_DONE &&
+        control_ask(cli->store, CONTROL_STATUS, 0, DAEMON_TIMEOUT_MS, add_daemon, &report, &count))
         status = fail_store(&task, STORE_ERR_IO);
     if (status != STATUS_DONE) {
         json_decref(report.daemons);

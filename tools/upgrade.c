@@ -36,8 +36,8 @@ enum status upgrade_run(struct cli *cli)
 
     enum store_err err = store_open(cli->store_path, STORE_READ_ONLY, &cli->store);
     if (!err)
-        err = control_ask(store_uuid(cli->store), CONTROL_UPGRADE, UPGRADE_TIMEOUT_MS, take_reply,
-                          &outcome, &count);
+        err = control_ask(cli->store, CONTROL_UPGRADE, 0, UPGRADE_TIMEOUT_MS, take_reply, &outcome,
+                          &count);
     if (err)
         return fail_store(&task, err);
     if (count == 0)

@@ -63,6 +63,7 @@ EXPECTED = {
             "/memfd:secretfs-kept",
             "/proc/PID/mountinfo",
             "anon_inode:[eventfd]",
+            "anon_inode:[eventpoll]",
             "anon_inode:[signalfd]",
             "mount point",
             "program",

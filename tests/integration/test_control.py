@@ -76,8 +76,10 @@ def test_nobody_can_hold_the_daemon_up(store, mount):
     store.put("a", b"value")
     served = mount()
     at = str(socket_of(served))
+    status = store.path.stat()
     connections = []
-    for message in (b"", b"\1", struct.pack("II", 1, 99), struct.pack("II", 77, 1), b"x" * 5000):
+    request = struct.pack("IIQQQ", 1, 99, 0, status.st_dev, status.st_ino)
+    for message in (b"", b"\1", request, struct.pack("II", 77, 1), request * 100):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.connect(at)
         if message:

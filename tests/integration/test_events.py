@@ -177,6 +177,7 @@ def test_a_new_tree_is_told_at_its_top_and_complete(store, mount):
 
 
 def test_a_directory_takes_the_name_of_a_secret_and_back(store, mount):
+    store.wait = False
     store.put("a", b"secret")
     served = mount()
     assert (served.path / "a").read_bytes() == b"secret"
@@ -347,6 +348,7 @@ def without_a_worker(store, served):
 
 @pytest.mark.parametrize("condition", [without_a_turn, without_a_worker])
 def test_many_changes_at_once_leave_nothing_stale(store, mount, condition):
+    store.wait = False
     store.quick = True
     commit(store, BEFORE)
     served = mount()
@@ -369,6 +371,7 @@ def test_many_changes_at_once_leave_nothing_stale(store, mount, condition):
 
 
 def test_changes_at_once_are_told_once_each(store, mount):
+    store.wait = False
     store.quick = True
     commit(store, BEFORE)
     served = mount()
@@ -385,6 +388,7 @@ def test_changes_at_once_are_told_once_each(store, mount):
 
 
 def test_what_was_committed_while_no_worker_lived_is_told_late_and_once(store, mount):
+    store.wait = False
     store.quick = True
     for path in ("a", "b", "removed", "unread"):
         store.put(path, b"old")
@@ -449,6 +453,7 @@ def killer_is_done(killer):
 def test_no_event_is_lost_or_doubled_when_processes_are_killed(
     store, mount, folder, measured, names
 ):
+    store.wait = False
     content = random.Random(1).randbytes(20000)
     store.quick = True
     for name, first in (("a", value(1)), ("b", value(1)), ("fixed", content)):
@@ -491,6 +496,7 @@ def test_no_event_is_lost_or_doubled_when_processes_are_killed(
 
 def test_a_notifier_that_stands_still_delays_names_and_no_reader(store, mount, folder, measured):
     """Later it carries out orders that are long out of date, which must change nothing."""
+    store.wait = False
     store.quick = True
     commit(store, BEFORE)
     served = mount()

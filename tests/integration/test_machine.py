@@ -12,6 +12,7 @@ from harness import FAILED, Store, eventually, processes_of
 
 def test_a_machine_that_was_suspended_goes_on(store, mount):
     """All processes stand still for longer than a worker may stay silent."""
+    store.wait = False
     store.put("a", b"value")
     served = mount()
     daemon = processes_of(served)

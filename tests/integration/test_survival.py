@@ -49,6 +49,7 @@ def test_no_reader_notices_that_workers_are_killed(store, mount, folder, measure
 
 
 def test_what_is_committed_while_no_worker_lives_is_served_by_the_next(store, mount):
+    store.wait = False
     for path in ("rotated", "moved", "removed", "opened"):
         store.put(path, b"old", "--mode", "0444")
     served = mount()
@@ -75,6 +76,7 @@ def test_what_is_committed_while_no_worker_lives_is_served_by_the_next(store, mo
 
 def test_a_worker_killed_while_it_tells_the_kernel_of_a_change(store, mount):
     """Its thread waits for a directory that a lookup holds, which only the next worker can answer."""
+    store.wait = False
     store.quick = True
     store.put("rotated", value(1))
     served = mount()
