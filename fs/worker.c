@@ -116,8 +116,9 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
         break;
     }
     close(HANDOFF_DEVICE);
-    if (follow_start(store, serve, kept, watch_fd, &follow) &&
-        send(HANDOFF_SOCKET, &serving, 1, MSG_NOSIGNAL) == 1) {
+    /* The supervisor waits for this to be the first word. */
+    if (send(HANDOFF_SOCKET, &serving, 1, MSG_NOSIGNAL) == 1 &&
+        follow_start(store, serve, kept, watch_fd, &follow)) {
         wait_for_end(serve, kept, signals);
         status = WORKER_ENDED;
     }
