@@ -27,6 +27,7 @@ from harness import (
     mounted,
     one_line,
     run,
+    sanitized,
     spawn,
     status_of,
     worker_of,
@@ -77,10 +78,6 @@ def put(store, path, value, *options):
 
 def kill_worker(pid):
     os.kill(eventually(lambda: worker_of(pid)), signal.SIGKILL)
-
-
-def sanitized():
-    return b"__asan_init" in SECRETFS.read_bytes()
 
 
 def check_rights_of_worker(pid, others_filters=0):
