@@ -28,6 +28,7 @@ from harness import (  # noqa: E402
     eventually,
     fresh_folder,
     remove_folder,
+    processes_of,
     worker_of,
 )
 
@@ -78,7 +79,8 @@ class Soak:
         self.number = 0
         self.opens = self.rotations = self.restarts = self.failed = 0
         self.first_error = None
-        self.supervisor, self.workers = [], []  # each worker's: a measure for each half of its life
+        self.lasting = {"supervisor": [], "notifier": []}  # a measure for each half of a worker's life
+        self.workers = []  # and the same of each worker
 
     def rotate(self, count):
         """Every rotation is of the next secret; a number belongs to one value."""
@@ -120,8 +122,10 @@ class Soak:
             self.restarts += 1
         self.rotate(rotations)
         self.finish(readers, opens)
-        self.workers[-1].append(measure(eventually(lambda: worker_of(self.served))))
-        self.supervisor.append(measure(self.served.process.pid))
+        pids = processes_of(self.served)
+        self.workers[-1].append(measure(pids["secretfs-worker"]))
+        self.lasting["supervisor"].append(measure(pids["secretfs"]))
+        self.lasting["notifier"].append(measure(pids["secretfs-notify"]))
 
     def run(self):
         """True where all was done in time."""
@@ -142,7 +146,8 @@ class Soak:
 
     def growth(self):
         """What has grown: pairs of measures, the earlier one first."""
-        yield "supervisor, the first life to the last", self.supervisor[1], self.supervisor[-1]
+        for name, measures in self.lasting.items():
+            yield f"{name}, the first life to the last", measures[1], measures[-1]
         reference = self.workers[0][1]
         for number, (first, last) in enumerate(self.workers):
             yield f"worker {number + 1}, the first half of its life to the last", first, last
@@ -158,7 +163,7 @@ def report(soak, finished):
             grown = last[kind] - first[kind]
             if grown > GROWTH_MAX_KIB:
                 wrong.append(f"{what}: {kind} grew by {grown} KiB")
-            role = "supervisor" if what.startswith("supervisor") else "workers"
+            role = what.partition(",")[0] if what.partition(",")[0] in soak.lasting else "workers"
             worst[role, kind] = max(worst.get((role, kind), grown), grown)
         if first["fds"] != last["fds"]:
             wrong.append(f"{what}: {first['fds']} descriptors became {last['fds']}")
@@ -169,7 +174,7 @@ def report(soak, finished):
         f" {soak.failed} calls failed"
     )
     for name, first, last in (
-        ("supervisor", soak.supervisor[1], soak.supervisor[-1]),
+        *((name, measures[1], measures[-1]) for name, measures in soak.lasting.items()),
         ("worker", soak.workers[0][0], soak.workers[-1][-1]),
     ):
         print(f"{name}, KiB:", ", ".join(f"{kind} {first[kind]} -> {last[kind]}" for kind in first))
