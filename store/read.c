@@ -35,6 +35,13 @@ static enum store_err read_current(struct store *store, uint64_t id, struct node
     return err ? err : node_read(store, attr.node, ret_record);
 }
 
+/* See one state of the file, and have the index be that one. */
+static enum store_err begin_reading(struct store *store)
+{
+    enum store_err err = db_begin_read(store->db);
+    return err ? err : feed_apply(store, NULL);
+}
+
 enum store_err store_details(struct store *store, uint64_t node, struct store_details *ret_details)
 {
     struct node_record record;
@@ -42,9 +49,7 @@ enum store_err store_details(struct store *store, uint64_t node, struct store_de
 
     pthread_mutex_lock(&store->db_lock);
     if (!store->writing)
-        err = db_begin_read(store->db);
-    if (!err && !store->writing)
-        err = feed_apply(store, NULL);
+        err = begin_reading(store);
     if (!err)
         err = read_current(store, node, &record);
     if (!store->writing)
@@ -52,6 +57,47 @@ enum store_err store_details(struct store *store, uint64_t node, struct store_de
     pthread_mutex_unlock(&store->db_lock);
     if (!err)
         *ret_details = record.details;
+    return err;
+}
+
+struct rotation_visit {
+    struct node_visit node;
+    struct node_record record;
+    store_visit_rotation_fn *visit;
+    void *arg;
+    bool ended;
+};
+
+static enum store_err visit_rotation(void *arg, const struct row *row)
+{
+    struct rotation_visit *v = arg;
+    const struct node_record *record = &v->record;
+
+    if (v->ended)
+        return STORE_OK;
+    enum store_err err = visit_node(&v->node, row);
+    if (err || record->kind != STORE_SECRET || record->deleted_ns)
+        return err;
+    const struct store_rotation *rotation = &record->details.rotation;
+    if (rotation->every_s || rotation->generator[0])
+        v->ended = !v->visit(v->arg, record->id, rotation);
+    return STORE_OK;
+}
+
+enum store_err store_each_rotation(struct store *store, store_visit_rotation_fn *visit, void *arg)
+{
+    struct rotation_visit v = {.visit = visit, .arg = arg};
+    enum store_err err = STORE_OK;
+
+    v.node = (struct node_visit){store, &v.record};
+    pthread_mutex_lock(&store->db_lock);
+    if (!store->writing)
+        err = begin_reading(store);
+    if (!err)
+        err = db_each(store->db, TABLE_NODE, visit_rotation, &v);
+    if (!store->writing)
+        db_end(store->db);
+    pthread_mutex_unlock(&store->db_lock);
     return err;
 }
 

@@ -32,6 +32,8 @@ enum node_field {
     NODE_CURRENT,
     NODE_PREVIOUS,
     NODE_VERSIONS,
+    NODE_ROTATE_EVERY = 40,
+    NODE_GENERATOR,
 };
 
 enum slot_field {
@@ -142,54 +144,6 @@ static bool finished(const struct reader *r)
     return !r->bad && r->at == r->end;
 }
 
-/* ---- Names --------------------------------------------------------------- */
-
-/* The length of the UTF-8 sequence at `s`, 0 if there is none; control characters count as none. */
-static size_t printable_sequence(const unsigned char *s, size_t len)
-{
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-    if (n == 0 || n > len)
-        return 0;
-    uint32_t c = n == 1 ? s[0] : s[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if (s[i] >> 6 != 2)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    bool surrogate = c >= 0xd800 && c <= 0xdfff;
-    bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
-    return c < smallest[n] || c > 0x10ffff || surrogate || control ? 0 : n;
-}
-
-static bool printable(const char *text, size_t len)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    while (len > 0) {
-        size_t n = printable_sequence(s, len);
-        if (n == 0)
-            return false;
-        s += n;
-        len -= n;
-    }
-    return true;
-}
-
-bool record_name_valid(const char *name, size_t len, bool in_root)
-{
-    if (len == 0 || len > STORE_NAME_MAX || memchr(name, '/', len))
-        return false;
-    if ((len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
-        return false;
-    return !(in_root && name[0] == '@') && printable(name, len);
-}
-
-bool record_description_valid(const char *text)
-{
-    size_t len = strnlen(text, STORE_DESCRIPTION_MAX + 1);
-    return len <= STORE_DESCRIPTION_MAX && printable(text, len);
-}
-
 /* ---- Root record --------------------------------------------------------- */
 
 static const enum table counted[] = {TABLE_SLOT, TABLE_NODE, TABLE_VERSION};
@@ -265,6 +219,15 @@ static unsigned char *put_versions(unsigned char *at, const struct store_details
     return put_bytes(at, NODE_VERSIONS, list, (size_t)(end - list));
 }
 
+static unsigned char *put_rotation(unsigned char *at, const struct store_rotation *rotation)
+{
+    if (rotation->every_s)
+        at = put_number(at, NODE_ROTATE_EVERY, rotation->every_s, 8);
+    if (rotation->generator[0])
+        at = put_bytes(at, NODE_GENERATOR, rotation->generator, strlen(rotation->generator));
+    return at;
+}
+
 size_t record_encode_node(const struct node_record *node, unsigned char *out)
 {
     const struct store_details *d = &node->details;
@@ -290,7 +253,8 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
     at = put_number(at, NODE_CURRENT, d->current, 8);
     if (d->previous)
         at = put_number(at, NODE_PREVIOUS, d->previous, 8);
-    return (size_t)(put_versions(at, d) - out);
+    at = put_versions(at, d);
+    return (size_t)(put_rotation(at, &d->rotation) - out);
 }
 
 static void take_acl(struct reader *r, struct policy *p)
@@ -358,7 +322,19 @@ static void take_description(struct reader *r, char description[STORE_DESCRIPTIO
     size_t len;
     if (!take_optional(r, NODE_DESCRIPTION, description, STORE_DESCRIPTION_MAX, &len))
         return;
-    if (len == 0 || !printable(description, len))
+    if (len == 0 || !record_text_valid(description, len))
+        r->bad = true;
+}
+
+static void take_rotation(struct reader *r, struct store_rotation *rotation)
+{
+    size_t len;
+
+    rotation->every_s = take_optional_number(r, NODE_ROTATE_EVERY);
+    if (rotation->every_s > STORE_ROTATION_MAX_S)
+        r->bad = true;
+    if (take_optional(r, NODE_GENERATOR, rotation->generator, STORE_GENERATOR_MAX, &len) &&
+        (len == 0 || !record_text_valid(rotation->generator, len)))
         r->bad = true;
 }
 
@@ -410,6 +386,7 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
         d->current = take_number(&r, NODE_CURRENT, 8);
         d->previous = take_optional_number(&r, NODE_PREVIOUS);
         take_versions(&r, d);
+        take_rotation(&r, &d->rotation);
         valid = versions_valid(d);
         break;
     }

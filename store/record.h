@@ -40,8 +40,11 @@ struct node_record {
     int64_t linked_ns;  /* when its directory entry last changed: made, moved, rotated, restored */
     int64_t mtime_ns;   /* directories: an entry left without a trace; see index.h */
     struct policy policy;
-    struct store_details details; /* description; for secrets the versions */
+    struct store_details details; /* description; for secrets the versions and rotation */
 };
+
+/* Whether `text` is UTF-8 without control characters. */
+bool record_text_valid(const char *text, size_t len);
 
 /* Whether `name` may stand in a directory: 1 to 255 bytes of UTF-8, no '/', no control characters,
  * not "." or ".."; in the root directory also no leading '@', which is kept for views. */
@@ -49,6 +52,9 @@ bool record_name_valid(const char *name, size_t len, bool in_root);
 
 /* 0 to STORE_DESCRIPTION_MAX bytes of UTF-8 without control characters. */
 bool record_description_valid(const char *text);
+
+/* Whether `generator` ends within its array and is UTF-8 without control characters. */
+bool record_generator_valid(const char generator[STORE_GENERATOR_MAX + 1]);
 
 /* Encode into `out`, which has room for RECORD_*_MAX bytes. Returns the length. */
 size_t record_encode_root(const struct root_record *root, unsigned char *out);

@@ -38,6 +38,8 @@
 #define STORE_VALUE_MAX (1024 * 1024)
 #define STORE_DESCRIPTION_MAX 1024
 #define STORE_PASSPHRASE_MAX 1024
+#define STORE_GENERATOR_MAX 64
+#define STORE_ROTATION_MAX_S (3650ULL * 24 * 60 * 60) /* ten years */
 #define STORE_VERSIONS_KEPT 100 /* a secret's oldest superseded versions go beyond this many */
 
 struct store;
@@ -188,13 +190,23 @@ struct store_version {
     int64_t created_ns;
 };
 
+/*
+ * How a secret is rotated. The store keeps it and does nothing by it: what a generator is, and when
+ * a rotation is due, whoever rotates knows.
+ */
+struct store_rotation {
+    uint64_t every_s; /* up to STORE_ROTATION_MAX_S; 0: only when somebody says so */
+    char generator[STORE_GENERATOR_MAX + 1]; /* what makes the next value; "" for none */
+};
+
 /* The parts of a node that only people ask for. */
 struct store_details {
     int64_t created_ns;
     char description[STORE_DESCRIPTION_MAX + 1];
-    uint64_t current;     /* version ids, 0 for none */
-    uint64_t previous;    /* the one that was current before */
-    uint32_t next_number; /* the number the next version will get */
+    uint64_t current;               /* version ids, 0 for none */
+    uint64_t previous;              /* the one that was current before */
+    uint32_t next_number;           /* the number the next version will get */
+    struct store_rotation rotation; /* secrets: all zero where none is set */
     uint32_t version_count;
     struct store_version versions[STORE_VERSIONS_KEPT]; /* oldest first */
 };
@@ -213,6 +225,17 @@ STORE_CHECKED enum store_err store_version_ids(struct store *store, uint64_t nod
  */
 STORE_CHECKED enum store_err store_details(struct store *store, uint64_t node,
                                            struct store_details *ret_details);
+
+/*
+ * Call `visit` for every secret in the tree that has a rotation set, in the order of their ids and
+ * in the present state of the file, which is refreshed as by store_details(), until it returns
+ * false. Opens the record of every node, about 3 µs each. `visit` must not call into the store.
+ * errors: INTEGRITY, BUSY, IO
+ */
+typedef bool store_visit_rotation_fn(void *arg, uint64_t node,
+                                     const struct store_rotation *rotation);
+STORE_CHECKED enum store_err store_each_rotation(struct store *store,
+                                                 store_visit_rotation_fn *visit, void *arg);
 
 /*
  * Decrypt the value of the version `version` into `ret_value`, whose memory is reused when it is
@@ -381,6 +404,13 @@ STORE_CHECKED enum store_err store_set_policy(struct store *store, const char *p
 /* UTF-8 without control characters, up to STORE_DESCRIPTION_MAX bytes; "" for none. */
 STORE_CHECKED enum store_err store_set_description(struct store *store, const char *path,
                                                    const char *description);
+
+/*
+ * Set how a secret is rotated; all zero for not at all. errors: IS_DIRECTORY, LIMIT (too rarely, or
+ * a generator beyond STORE_GENERATOR_MAX), INVALID (not UTF-8 without control characters) …
+ */
+STORE_CHECKED enum store_err store_set_rotation(struct store *store, const char *path,
+                                                const struct store_rotation *rotation);
 
 /* Rename. `to` must not exist. errors: EXISTS, INVALID (into itself, or the root), LIMIT (depth) …
  */

@@ -57,6 +57,26 @@ static struct node_record a_secret(void)
     return n;
 }
 
+static struct node_record a_rotated_secret(void)
+{
+    struct node_record n = {
+        .id = 17,
+        .kind = STORE_SECRET,
+        .parent = 16,
+        .name = "token",
+        .name_len = 5,
+        .created_ns = 100,
+        .changed_ns = 300,
+        .linked_ns = 301,
+        .policy = policy_make(70, 71, 0400),
+        .details = {.current = 18,
+                    .next_number = 2,
+                    .version_count = 1,
+                    .versions = {{18, 1, 5, 100}},
+                    .rotation = {.every_s = 30ULL * 86400, .generator = "password:24"}}};
+    return n;
+}
+
 /* The largest node that there can be. */
 static struct node_record a_full_secret(void)
 {
@@ -124,6 +144,8 @@ static void assert_same_node(const struct node_record *a, const struct node_reco
     assert_int_equal(a->details.previous, b->details.previous);
     assert_int_equal(a->details.next_number, b->details.next_number);
     assert_int_equal(a->details.version_count, b->details.version_count);
+    assert_int_equal(a->details.rotation.every_s, b->details.rotation.every_s);
+    assert_string_equal(a->details.rotation.generator, b->details.rotation.generator);
     assert_memory_equal(a->details.versions, b->details.versions, sizeof a->details.versions);
 }
 
@@ -152,12 +174,21 @@ static void test_node(void **state)
                                .policy = policy_make(0, 0, 0755)};
     struct node_record directory = a_directory(17);
     struct node_record secret = a_secret();
+    struct node_record rotated = a_rotated_secret();
     struct node_record full = a_full_secret();
 
     round_trip(&root, "record_root_directory");
     round_trip(&directory, "record_directory");
     round_trip(&secret, "record_secret");
+    round_trip(&rotated, "record_rotated_secret");
+    full.details.rotation.every_s = STORE_ROTATION_MAX_S;
+    memset(full.details.rotation.generator, 'g', STORE_GENERATOR_MAX);
     round_trip(&full, NULL);
+    rotated.details.rotation.every_s = 0;
+    round_trip(&rotated, NULL);
+    memset(&rotated.details.rotation, 0, sizeof rotated.details.rotation);
+    rotated.details.rotation.every_s = 1;
+    round_trip(&rotated, NULL);
     secret.details.description[0] = '\0';
     memset(secret.details.description, 0, sizeof secret.details.description);
     secret.details.previous = 0;
@@ -288,7 +319,8 @@ static void mutate(again_fn *again, const unsigned char *bytes, size_t len)
         unsigned char *copy = malloc(cut ? cut : 1);
         assert_non_null(copy);
         memcpy(copy, bytes, cut);
-        assert_int_equal(try_bytes(again, copy, cut), 0);
+        if (try_bytes(again, copy, cut) != 0) /* without the optional fields at the end */
+            assert_in_range(bytes[cut], 40, 41);
         free(copy);
     }
     unsigned char *copy = malloc(len + 1);
@@ -317,13 +349,13 @@ static void test_mutations(void **state)
 {
     (void)state;
     static const char *const nodes[] = {"record_root_directory", "record_directory",
-                                        "record_secret"};
+                                        "record_secret", "record_rotated_secret"};
     size_t len;
     const unsigned char *bytes = vector("record_root", &len);
     mutate(root_again, bytes, len);
     bytes = vector("slot_passphrase", &len);
     mutate(slot_again, bytes, len);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
         node_id = i == 0 ? STORE_ROOT_ID : 17;
         bytes = vector(nodes[i], &len);
         mutate(node_again, bytes, len);
@@ -372,15 +404,15 @@ static void test_fields(void **state)
     for (size_t at = 0; at <= len;) {
         size_t field_len = at < len ? 5 + (size_t)bytes[at + 1] : 0;
         for (unsigned tag = 0; tag < 256; tag++) {
-            /* No field may be added anywhere, known or unknown, but a time of deletion in its
-             * place. */
+            /* No field may be added anywhere, known or unknown, but a time of deletion or a period
+             * of rotation in its place. */
             unsigned char added[13] = {(unsigned char)tag, 8};
             size_t n = splice(bytes, len, at, 0, added, 5 + 8, out);
             assert_int_equal(try_bytes(node_again, out, n), 0);
             added[5] = 1;
             n = splice(bytes, len, at, 0, added, 5 + 8, out);
             if (try_bytes(node_again, out, n) != 0)
-                assert_true(tag == 12 && at < len && bytes[at] == 14);
+                assert_true(at < len ? tag == 12 && bytes[at] == 14 : tag == 40);
             added[1] = 0;
             n = splice(bytes, len, at, 0, added, 5, out);
             assert_int_equal(try_bytes(node_again, out, n), 0);
@@ -456,6 +488,36 @@ static void test_version_lists(void **state)
     refused_with(a_secret(), node.details.versions[0].id = 20);
     refused_with(a_secret(), node.details.versions[1].size_bytes = STORE_VALUE_MAX + 1);
     refused_with(a_secret(), node.details.versions[1].id = 17; node.details.current = 17);
+}
+
+static void test_rotations(void **state)
+{
+    (void)state;
+    size_t len;
+    const unsigned char *bytes = vector("record_rotated_secret", &len);
+    const unsigned char *rotation = bytes + len - (13 + 5 + strlen("password:24"));
+    unsigned char directory[RECORD_NODE_MAX];
+    unsigned char none[RECORD_NODE_MAX];
+    struct node_record other = a_directory(17);
+    struct node_record back;
+
+    assert_int_equal(rotation[0], 40);
+    refused_with(a_rotated_secret(), node.details.rotation.every_s = STORE_ROTATION_MAX_S + 1);
+    refused_with(a_rotated_secret(), node.details.rotation.every_s = UINT64_MAX);
+    refused_with(a_rotated_secret(), strcpy(node.details.rotation.generator, "a\n"));
+    refused_with(a_rotated_secret(), strcpy(node.details.rotation.generator, "\xff"));
+    len = record_encode_node(&other, directory);
+    memcpy(directory + len, rotation, 13);
+    assert_error(record_decode_node(17, directory, len + 13, &back), STORE_ERR_INTEGRITY);
+    other = a_rotated_secret();
+    memset(other.details.rotation.generator, 0, sizeof other.details.rotation.generator);
+    len = record_encode_node(&other, none);
+    memcpy(none + len, "\x29\0\0\0", 5); /* a generator of no bytes */
+    assert_error(record_decode_node(17, none, len + 5, &back), STORE_ERR_INTEGRITY);
+    none[len + 1] = STORE_GENERATOR_MAX + 1;
+    memset(none + len + 5, 'g', STORE_GENERATOR_MAX + 1);
+    len += 5 + STORE_GENERATOR_MAX + 1;
+    assert_error(record_decode_node(17, none, len, &back), STORE_ERR_INTEGRITY);
 }
 
 static void test_one_too_many(void **state)
@@ -580,6 +642,7 @@ int main(void)
         plain_test(test_fields),
         plain_test(test_places),
         plain_test(test_version_lists),
+        plain_test(test_rotations),
         plain_test(test_one_too_many),
         plain_test(test_names),
         plain_test(test_descriptions),
