@@ -80,7 +80,7 @@ static enum store_err visit_rotation(void *arg, const struct row *row)
         return err;
     const struct store_rotation *rotation = &record->details.rotation;
     if (rotation->every_s || rotation->generator[0])
-        v->ended = !v->visit(v->arg, record->id, rotation);
+        v->ended = !v->visit(v->arg, record->id, &record->details);
     return STORE_OK;
 }
 

@@ -229,11 +229,11 @@ STORE_CHECKED enum store_err store_details(struct store *store, uint64_t node,
 /*
  * Call `visit` for every secret in the tree that has a rotation set, in the order of their ids and
  * in the present state of the file, which is refreshed as by store_details(), until it returns
- * false. Opens the record of every node, about 3 µs each. `visit` must not call into the store.
+ * false. Opens the record of every node, about 3 µs each. `details` live for the call only, and
+ * `visit` must not call into the store.
  * errors: INTEGRITY, BUSY, IO
  */
-typedef bool store_visit_rotation_fn(void *arg, uint64_t node,
-                                     const struct store_rotation *rotation);
+typedef bool store_visit_rotation_fn(void *arg, uint64_t node, const struct store_details *details);
 STORE_CHECKED enum store_err store_each_rotation(struct store *store,
                                                  store_visit_rotation_fn *visit, void *arg);
 

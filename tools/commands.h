@@ -26,6 +26,12 @@ enum status versions_run(struct cli *cli);
 extern const struct cli_option rollback_options[];
 enum status rollback_run(struct cli *cli);
 
+extern const struct cli_option rotation_options[];
+enum status rotation_run(struct cli *cli);
+
+extern const struct cli_option rotate_options[];
+enum status rotate_run(struct cli *cli);
+
 extern const struct cli_option mkdir_options[];
 enum status mkdir_run(struct cli *cli);
 

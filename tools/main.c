@@ -38,6 +38,12 @@ static const struct command commands[] = {
      "List the versions of a secret, the newest first.", NULL},
     {"rollback", rollback_run, 1, 1, true, true, "PATH [--to N]", rollback_options,
      "Make an older version of a secret current again.", NULL},
+    {"rotation", rotation_run, 1, 1, true, true, "PATH [--every D] [--generate SPEC] [--off]",
+     rotation_options, "Set how a secret is rotated, or tell it.",
+     "D is a number of s, m, h or d: seconds, minutes, hours or days, up to 3650d.\n"
+     "SPEC is what 'secretctl put --help' lists.\n"},
+    {"rotate", rotate_run, 0, CLI_MANY, true, true, "(PATH... | --due)", rotate_options,
+     "Make a new version current, made by the secret's own generator.", NULL},
     {"mkdir", mkdir_run, 1, CLI_MANY, false, true,
      "[-p] [--owner U] [--group G] [--mode M] [--acl SPEC] PATH...", mkdir_options,
      "Make directories.", NULL},

@@ -7,6 +7,7 @@
 #include "mode.h"
 #include "names.h"
 #include "output.h"
+#include "schedule.h"
 #include "text.h"
 #include "unlock.h"
 
@@ -71,6 +72,17 @@ static void print_time(const char *label, int64_t time_ns)
     printf("%-12s %s\n", label, text);
 }
 
+static void print_rotation(const struct store_details *details)
+{
+    const struct schedule schedule = schedule_of(details);
+
+    if (!schedule_set(&schedule))
+        return;
+    printf("rotation:    ");
+    schedule_print(&schedule);
+    putchar('\n');
+}
+
 static void print_shown(const struct shown *shown)
 {
     const struct store_attr *attr = &shown->attr;
@@ -94,12 +106,20 @@ static void print_shown(const struct shown *shown)
         printf("version:     %" PRIu32 "\n", attr->number);
         printf("size:        %" PRIu32 "\n", attr->size_bytes);
         printf("versions:    %" PRIu32 "\n", shown->details.version_count);
+        print_rotation(&shown->details);
     } else {
         printf("entries:     %" PRIu64 "\n", shown->entries);
     }
     print_time("created:", shown->details.created_ns);
     print_time("modified:", attr->mtime_ns);
     print_time("changed:", attr->ctime_ns);
+}
+
+static json_t *rotation_json(const struct store_details *details)
+{
+    const struct schedule schedule = schedule_of(details);
+
+    return schedule_set(&schedule) ? schedule_json(&schedule) : json_null();
 }
 
 static json_t *shown_json(const struct shown *shown)
@@ -112,10 +132,12 @@ static json_t *shown_json(const struct shown *shown)
     json_object_set_new(node, "description", json_string(shown->details.description));
     json_object_set_new(node, "created", output_json_time(shown->details.created_ns));
     json_object_set_new(node, "changed", output_json_time(shown->attr.ctime_ns));
-    if (shown->attr.kind == STORE_SECRET)
+    if (shown->attr.kind == STORE_SECRET) {
         json_object_set_new(node, "versions", json_integer(shown->details.version_count));
-    else
+        json_object_set_new(node, "rotation", rotation_json(&shown->details));
+    } else {
         json_object_set_new(node, "entries", json_integer((json_int_t)shown->entries));
+    }
     return node;
 }
 

@@ -529,6 +529,8 @@ COMMANDS = [
     "show",
     "versions",
     "rollback",
+    "rotation",
+    "rotate",
     "mkdir",
     "mv",
     "rm",

@@ -43,12 +43,12 @@ struct found {
     size_t most;
 };
 
-static bool note(void *arg, uint64_t node, const struct store_rotation *rotation)
+static bool note(void *arg, uint64_t node, const struct store_details *details)
 {
     struct found *found = arg;
     assert_in_range(found->count, 0, 7);
     found->nodes[found->count] = node;
-    found->rotations[found->count++] = *rotation;
+    found->rotations[found->count++] = details->rotation;
     return found->count < found->most;
 }
 

@@ -48,7 +48,7 @@ _secretctl()
         ;;
     --label) words='current previous' ;;
     --generate) words='password alnum digits hex base64 uuid' ;;
-    --passphrase-fd | --mode | --acl | --description | --if-version | --to | -m | --modify | -x | --remove)
+    --passphrase-fd | --mode | --acl | --description | --if-version | --to | --every | -m | --modify | -x | --remove)
         return
         ;;
     --version) [[ $command == get ]] && return ;;

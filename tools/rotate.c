@@ -1,0 +1,232 @@
+/*
+ * secretctl rotate: a new version from each secret's own generator, for secrets that are named or
+ * for all that are due. 'secretctl rotation' says how.
+ *
+ * Each secret is a commit of its own, so that what a run is killed at, or fails at, costs no other.
+ * What is due is asked again inside the commit's transaction: it may have been rotated, changed or
+ * removed since the run looked.
+ */
+#include "auto.h"
+#include "change.h"
+#include "commands.h"
+#include "generate.h"
+#include "output.h"
+#include "runlock.h"
+#include "schedule.h"
+#include "text.h"
+#include "unlock.h"
+
+#include <string.h>
+
+#define DUE "what is due"
+
+enum { OPTION_DUE = CLI_OPTION_FIRST };
+
+const struct cli_option rotate_options[] = {
+    {OPTION_DUE, "due", NULL, "all secrets whose rotation is due; one such run at a time"},
+    {0, NULL, NULL, NULL},
+};
+
+struct run {
+    struct cli *cli;
+    json_t *rotated;    /* what --json prints */
+    enum status status; /* of the first that failed */
+};
+
+/* A failure is kept; the run goes on. */
+static void keep(struct run *run, enum status status)
+{
+    if (run->status == STATUS_DONE)
+        run->status = status;
+}
+
+/* ---- One secret ---------------------------------------------------------- */
+
+static enum status generate(const struct task *task, const struct store_rotation *rotation,
+                            struct secbuf *ret_value)
+{
+    struct generate_spec spec;
+    const char *problem;
+    enum store_err err;
+
+    if (!rotation->generator[0])
+        return fail(task, STATUS_FAILED,
+                    "set one with 'secretctl rotation PATH --generate SPEC', or use 'put'",
+                    "it has no generator");
+    problem = generate_parse(rotation->generator, &spec);
+    if (problem)
+        return fail(task, STATUS_FAILED, "set another with 'secretctl rotation'",
+                    "its generator '%s' is not known here: %s", rotation->generator, problem);
+    err = generate_value(&spec, ret_value);
+    return err == STORE_OK ? STATUS_DONE : fail_code(task, err);
+}
+
+/* The new version, inside a transaction. A short value may be the same by chance: it counts. */
+static enum status renew(struct store *store, const struct task *task, uint32_t *ret_number)
+{
+    SECBUF_AUTO struct secbuf value = SECBUF_INIT;
+    struct store_details details;
+    struct store_attr attr;
+    enum status status;
+    enum store_err err = store_resolve(store, task->object, &attr);
+
+    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
+        return fail_code(task, STORE_ERR_IS_DIRECTORY);
+    if (err == STORE_OK)
+        err = store_details(store, attr.node, &details);
+    if (err != STORE_OK)
+        return fail_store(task, err);
+    status = generate(task, &details.rotation, &value);
+    if (status != STATUS_DONE)
+        return status;
+    err = store_put(store, task->object, &value, true, ret_number);
+    return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
+}
+
+/* Rotate the secret that `task` names in the transaction that is open, and end that. */
+static void rotate(struct run *run, const struct task *task)
+{
+    AUTO_FREE char *path = text_path(task->object);
+    uint32_t number = 0;
+    enum status status = renew(run->cli->store, task, &number);
+
+    if (status != STATUS_DONE) {
+        store_rollback(run->cli->store);
+        keep(run, status);
+        return;
+    }
+    status = change_commit(run->cli, task);
+    keep(run, status);
+    if (status == STATUS_DONE || status == STATUS_UNCONFIRMED)
+        json_array_append_new(run->rotated, json_pack("{s:s, s:I}", "path", path ? path : "",
+                                                      "version", (json_int_t)number));
+}
+
+static void rotate_paths(struct run *run, char **paths, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct task task = {"rotate", paths[i]};
+        enum status status = change_begin(run->cli, &task);
+        if (status == STATUS_DONE)
+            rotate(run, &task);
+        else
+            keep(run, status);
+    }
+}
+
+/* ---- What is due --------------------------------------------------------- */
+
+struct due {
+    uint64_t *nodes;
+    size_t count;
+    size_t capacity;
+    bool failed; /* for want of memory */
+};
+
+static bool add_due(void *arg, uint64_t node, const struct store_details *details)
+{
+    struct due *due = arg;
+
+    if (!schedule_of(details).overdue)
+        return true;
+    if (due->count == due->capacity) {
+        size_t capacity = due->capacity ? 2 * due->capacity : 16;
+        uint64_t *nodes = reallocarray(due->nodes, capacity, sizeof(*nodes));
+        due->failed = !nodes;
+        if (due->failed)
+            return false;
+        due->nodes = nodes;
+        due->capacity = capacity;
+    }
+    due->nodes[due->count++] = node;
+    return true;
+}
+
+/* Whether `node` is due in the transaction that is open; then where it is. */
+static enum store_err still_due(struct store *store, uint64_t node, bool *ret_due,
+                                char ret_path[static STORE_PATH_MAX])
+{
+    struct store_details details;
+    struct store_attr attr;
+    enum store_err err = store_stat(store, node, &attr);
+
+    *ret_due = false;
+    if (err == STORE_ERR_NOT_FOUND || (err == STORE_OK && attr.deleted))
+        return STORE_OK;
+    if (err == STORE_OK)
+        err = store_details(store, node, &details);
+    if (err == STORE_OK)
+        err = store_path_below(store, STORE_ROOT_ID, node, ret_path);
+    if (err == STORE_OK)
+        *ret_due = schedule_of(&details).overdue;
+    return err;
+}
+
+static void rotate_due(struct run *run, uint64_t node)
+{
+    const struct task due_task = {"rotate", DUE};
+    char path[STORE_PATH_MAX];
+    const struct task task = {"rotate", path};
+    bool due;
+    enum status status = change_begin(run->cli, &due_task);
+    enum store_err err;
+
+    if (status != STATUS_DONE) {
+        keep(run, status);
+        return;
+    }
+    err = still_due(run->cli->store, node, &due, path);
+    if (err == STORE_OK && due) {
+        rotate(run, &task);
+        return;
+    }
+    store_rollback(run->cli->store);
+    if (err != STORE_OK)
+        keep(run, fail_store(&due_task, err));
+}
+
+static void rotate_all_due(struct run *run)
+{
+    const struct task task = {"rotate", DUE};
+    AUTO_CLOSE int lock = -1;
+    struct due due = {.nodes = NULL};
+    enum status status = runlock_take(&task, store_path(run->cli->store), &lock);
+    enum store_err err;
+
+    if (status != STATUS_DONE) {
+        keep(run, status);
+        return;
+    }
+    err = store_each_rotation(run->cli->store, add_due, &due);
+    if (due.failed)
+        keep(run, fail_code(&task, STORE_ERR_NO_MEMORY));
+    else if (err != STORE_OK)
+        keep(run, fail_store(&task, err));
+    else
+        for (size_t i = 0; i < due.count; i++)
+            rotate_due(run, due.nodes[i]);
+    free(due.nodes);
+}
+
+enum status rotate_run(struct cli *cli)
+{
+    const struct task task = {"rotate", cli->operand_count ? cli->operands[0] : DUE};
+    struct run run = {.cli = cli};
+    enum status status;
+
+    if (cli_has(cli, OPTION_DUE) == (cli->operand_count > 0))
+        return fail_usage("rotate", "it takes either paths or '--due'");
+    status = unlock_store(cli, STORE_READ_WRITE);
+    if (status != STATUS_DONE)
+        return status;
+    run.rotated = json_array();
+    if (cli->operand_count > 0)
+        rotate_paths(&run, cli->operands, cli->operand_count);
+    else
+        rotate_all_due(&run);
+    if (cli->json)
+        keep(&run, output_json(&task, run.rotated));
+    else
+        json_decref(run.rotated);
+    return run.status;
+}

@@ -1,0 +1,141 @@
+/*
+ * secretctl rotation: how a secret is rotated, set and told. 'secretctl rotate' does it.
+ */
+#include "auto.h"
+#include "change.h"
+#include "commands.h"
+#include "duration.h"
+#include "generate.h"
+#include "output.h"
+#include "schedule.h"
+#include "text.h"
+#include "unlock.h"
+
+#include <string.h>
+
+enum {
+    OPTION_EVERY = CLI_OPTION_FIRST,
+    OPTION_GENERATE,
+    OPTION_OFF,
+};
+
+const struct cli_option rotation_options[] = {
+    {OPTION_EVERY, "every", "D", "it is due that long after the current version was made"},
+    {OPTION_GENERATE, "generate", "SPEC", "what makes the next value, such as password:24"},
+    {OPTION_OFF, "off", NULL, "rotate it no more"},
+    {0, NULL, NULL, NULL},
+};
+
+/* What is to be set; what was not given stays as it is. */
+struct wanted {
+    bool off;
+    uint64_t every_s;      /* 0: not given */
+    const char *generator; /* NULL: not given */
+};
+
+static enum status parse(const struct cli *cli, struct wanted *wanted)
+{
+    const char *every = cli_value(cli, OPTION_EVERY);
+    struct generate_spec spec;
+    const char *problem;
+
+    wanted->off = cli_has(cli, OPTION_OFF);
+    wanted->generator = cli_value(cli, OPTION_GENERATE);
+    if (wanted->off && (every || wanted->generator))
+        return fail_usage("rotation", "'--off' goes with no other option");
+    if (every && !duration_parse(every, STORE_ROTATION_MAX_S, &wanted->every_s))
+        return fail_usage("rotation",
+                          "'--every %s': it is a duration from 1s to 3650d, such as 30d, 12h, 90s",
+                          every);
+    problem = wanted->generator ? generate_parse(wanted->generator, &spec) : NULL;
+    if (!problem && wanted->generator && strlen(wanted->generator) > STORE_GENERATOR_MAX)
+        problem = "it is longer than 64 characters";
+    if (problem)
+        return fail_usage("rotation", "'--generate %s': %s", wanted->generator, problem);
+    return STATUS_DONE;
+}
+
+static enum store_err set(struct store *store, const char *path, void *arg)
+{
+    const struct wanted *wanted = arg;
+    struct store_rotation rotation = {.every_s = 0};
+    struct store_details details;
+    struct store_attr attr;
+    enum store_err err = store_resolve(store, path, &attr);
+
+    if (err == STORE_OK)
+        err = store_details(store, attr.node, &details);
+    if (err != STORE_OK)
+        return err;
+    if (!wanted->off)
+        rotation = details.rotation;
+    if (wanted->every_s)
+        rotation.every_s = wanted->every_s;
+    if (wanted->generator)
+        snprintf(rotation.generator, sizeof(rotation.generator), "%s", wanted->generator);
+    return store_set_rotation(store, path, &rotation);
+}
+
+static void print_rotation(const char *path, const struct schedule *schedule)
+{
+    const struct store_rotation *rotation = &schedule->rotation;
+    char every[DURATION_TEXT];
+    char time[OUTPUT_TIME];
+
+    duration_print(rotation->every_s, every);
+    printf("path:        ");
+    text_print(stdout, path);
+    printf("\nevery:       %s\ngenerator:   ", rotation->every_s ? every : "never");
+    text_print(stdout, rotation->generator[0] ? rotation->generator : "none");
+    output_local_time(schedule->rotated_ns, time);
+    printf("\nrotated:     %s\n", time);
+    if (rotation->every_s) {
+        output_local_time(schedule->due_ns, time);
+        printf("%-12s %s\n", schedule->overdue ? "overdue:" : "due:", time);
+    }
+}
+
+static enum status tell(struct cli *cli, const char *path)
+{
+    const struct task task = {"tell the rotation of", cli->operands[0]};
+    enum status status = cli->store ? STATUS_DONE : unlock_store(cli, STORE_READ_ONLY);
+    struct store_details details;
+    struct store_attr attr;
+    struct schedule schedule;
+    enum store_err err;
+
+    if (status != STATUS_DONE)
+        return status;
+    err = store_resolve(cli->store, path, &attr);
+    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
+        return fail_code(&task, STORE_ERR_IS_DIRECTORY);
+    if (err == STORE_OK)
+        err = store_details(cli->store, attr.node, &details);
+    if (err != STORE_OK)
+        return fail_store(&task, err);
+    schedule = schedule_of(&details);
+    if (cli->json) {
+        json_t *rotation = schedule_json(&schedule);
+        if (rotation)
+            json_object_set_new(rotation, "path", json_string(path));
+        return output_json(&task, rotation);
+    }
+    print_rotation(path, &schedule);
+    return STATUS_DONE;
+}
+
+enum status rotation_run(struct cli *cli)
+{
+    AUTO_FREE char *path = text_path(cli->operands[0]);
+    struct wanted wanted = {.off = false};
+    const struct change change = {"set the rotation of", set, &wanted, NULL};
+    enum status status = parse(cli, &wanted);
+
+    if (status == STATUS_DONE && !path)
+        status = fail_code(&(struct task){"read", "the command line"}, STORE_ERR_NO_MEMORY);
+    if (status == STATUS_DONE && cli->given_count > 0)
+        status = change_paths(cli, &change, cli->operands, 1);
+    if (status == STATUS_DONE && (cli->given_count == 0 || cli->json))
+        status = tell(cli, path);
+    return status;
+}

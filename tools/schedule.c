@@ -1,0 +1,78 @@
+/*
+ * When rotations are due. Must not know how they are done.
+ */
+#include "schedule.h"
+
+#include "duration.h"
+#include "output.h"
+#include "text.h"
+
+#include <time.h>
+
+#define NS_PER_S 1000000000
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
+/* A version from the end of time is never due. */
+static int64_t add(int64_t time_ns, uint64_t duration_s)
+{
+    int64_t sum;
+
+    if (__builtin_add_overflow(time_ns, (int64_t)duration_s * NS_PER_S, &sum))
+        return INT64_MAX;
+    return sum;
+}
+
+struct schedule schedule_of(const struct store_details *details)
+{
+    struct schedule schedule = {.rotation = details->rotation};
+
+    for (uint32_t i = 0; i < details->version_count; i++) {
+        if (details->versions[i].id == details->current)
+            schedule.rotated_ns = details->versions[i].created_ns;
+    }
+    if (schedule.rotation.every_s) {
+        schedule.due_ns = add(schedule.rotated_ns, schedule.rotation.every_s);
+        schedule.overdue = schedule.due_ns <= now_ns();
+    }
+    return schedule;
+}
+
+bool schedule_set(const struct schedule *schedule)
+{
+    return schedule->rotation.every_s || schedule->rotation.generator[0];
+}
+
+void schedule_print(const struct schedule *schedule)
+{
+    const struct store_rotation *rotation = &schedule->rotation;
+    char every[DURATION_TEXT];
+    char due[OUTPUT_TIME];
+
+    duration_print(rotation->every_s, every);
+    printf("%s%s, ", rotation->every_s ? "every " : "only by hand", rotation->every_s ? every : "");
+    text_print(stdout, rotation->generator[0] ? rotation->generator : "no generator");
+    if (rotation->every_s) {
+        output_local_time(schedule->due_ns, due);
+        printf(", %s %s", schedule->overdue ? "overdue since" : "due", due);
+    }
+}
+
+json_t *schedule_json(const struct schedule *schedule)
+{
+    const struct store_rotation *rotation = &schedule->rotation;
+    bool timed = rotation->every_s != 0;
+
+    return json_pack("{s:o, s:o, s:o, s:o, s:b}", "every",
+                     timed ? json_integer((json_int_t)rotation->every_s) : json_null(), "generator",
+                     rotation->generator[0] ? json_string(rotation->generator) : json_null(),
+                     "rotated", output_json_time(schedule->rotated_ns), "due",
+                     timed ? output_json_time(schedule->due_ns) : json_null(), "overdue",
+                     schedule->overdue);
+}
