@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,9 @@ from harness import (
     Mount,
     QUICK,
     ROOT,
+    SECRETCTL,
     SECRETFS,
+    UNCONFIRMED,
     Child,
     end,
     eventually,
@@ -28,7 +31,9 @@ from harness import (
 )
 
 UNITS = ["secretfs.service", "secretfs@.service"]
-EXPOSURE_TENTHS = 42  # tests/README.md tells it, too
+ROTATING = ["secretfs-rotate.service", "secretfs-rotate@.service"]
+TIMERS = ["secretfs-rotate.timer", "secretfs-rotate@.timer"]
+EXPOSURE_TENTHS = {"secretfs": 42, "secretfs-rotate": 12}  # tests/README.md tells them, too
 
 # Each of them gives a service a mount namespace, from which nothing it mounts gets out.
 NAMESPACED = re.compile(
@@ -54,17 +59,27 @@ def settings(unit):
     return [tuple(line.split("=", 1)) for line in lines if re.match(r"[A-Z]\w+=", line)]
 
 
-@pytest.fixture(scope="module", params=UNITS)
-def unit(request, installed):
-    [found] = installed.rglob(request.param)
-    return found
+def unit_fixture(names):
+    @pytest.fixture(scope="module", params=names)
+    def find(request, installed):
+        [found] = installed.rglob(request.param)
+        return found
+
+    return find
+
+
+unit = unit_fixture(UNITS)
+rotating = unit_fixture(ROTATING)
+service = unit_fixture(UNITS + ROTATING)
+timer = unit_fixture(TIMERS)
 
 
 def in_place(unit, folder):
     """The unit with the path that its program has here."""
     [program] = re.findall(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)
     here = folder / unit.name
-    here.write_text(unit.read_text().replace(program, str(SECRETFS)))
+    built = {"secretfs": SECRETFS, "secretctl": SECRETCTL}[Path(program).name]
+    here.write_text(unit.read_text().replace(program, str(built)))
     return here
 
 
@@ -73,22 +88,28 @@ def verify(unit):
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
-def test_units_are_valid(unit, folder):
-    verify(in_place(unit, folder))
+def test_units_are_valid(service, folder):
+    verify(in_place(service, folder))
 
 
-def test_the_key_may_be_an_encrypted_credential(unit, folder):
+def test_timers_are_valid(timer, folder):
+    in_place(timer.with_suffix(".service"), folder)
+    shutil.copy(timer, folder)
+    verify(folder / timer.name)
+
+
+def test_the_key_may_be_an_encrypted_credential(service, folder):
     """By the drop-in of the manual page."""
     page = (ROOT / "fs/secretfs.8").read_text()
     [drop_in] = re.findall(r"^\[Service\]\nLoadCredential.*?(?=^\.Ed)", page, re.MULTILINE | re.DOTALL)
-    here = in_place(unit, folder)
+    here = in_place(service, folder)
     (folder / f"{here.name}.d").mkdir()
     (folder / f"{here.name}.d" / "key.conf").write_text(drop_in)
     verify(here)
 
 
-def test_units_run_what_is_installed(unit, installed):
-    [program] = re.findall(r"^ExecStart=(\S+)", unit.read_text(), re.MULTILINE)
+def test_units_run_what_is_installed(service, installed):
+    [program] = re.findall(r"^ExecStart=(\S+)", service.read_text(), re.MULTILINE)
     assert os.access(f"{installed}{program}", os.X_OK)
 
 
@@ -96,10 +117,12 @@ def test_no_setting_takes_the_tree_out_of_sight(unit):
     assert [name for name, _ in settings(unit) if NAMESPACED.fullmatch(name)] == []
 
 
-def test_exposure_gets_no_worse(unit, measured):
-    words = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_TENTHS}"]
-    [score] = re.findall(r"Overall exposure level .*: ([0-9.]+)", run([*words, unit]).stdout.decode())
-    measured(f"exposure of {unit.name}: {score}")
+def test_exposure_gets_no_worse(service, measured):
+    worst = EXPOSURE_TENTHS[service.stem.rstrip("@")]
+    words = ["systemd-analyze", "security", "--offline=true", f"--threshold={worst}"]
+    told = run([*words, service]).stdout.decode()
+    [score] = re.findall(r"Overall exposure level .*: ([0-9.]+)", told)
+    measured(f"exposure of {service.name}: {score}")
 
 
 # ---- the daemon under what the units leave it
@@ -181,6 +204,53 @@ def test_the_daemon_lives_on_what_the_unit_leaves_it(unit, store, folder, owner)
         eventually(lambda: (served.path / "a").read_bytes() == b"again")
         served.stop()
     finally:
+        served.close()
+        remove_folder(place)
+
+
+READ_ONLY = """
+mount --make-rprivate / && mount --bind "$1" "$1" || exit 99
+cut -d' ' -f5 /proc/self/mountinfo | while read -r place; do
+    case $place in "$1" | /proc* | /sys* | /dev*) continue ;; esac
+    mount -o remount,bind,ro "$place" 2>/dev/null
+done
+mkdir "$1/../written" 2>/dev/null && exit 99
+shift
+exec "$@"
+"""
+
+
+def confined_rotation(unit, store):
+    """The command of the unit, for this store, with its rights and its view of the machine."""
+    [command] = [value.split()[1:] for name, value in settings(unit) if name == "ExecStart"]
+    view = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh", store.folder]
+    argv = store.argv(*command)
+    return [*view, *confined(unit), *argv]
+
+
+@pytest.mark.parametrize("owner", [0, 4242])
+def test_a_rotation_lives_on_what_the_unit_leaves_it(rotating, store, owner):
+    """The daemon is asked to confirm from there: where it does not answer, that is told."""
+    place = fresh_folder()
+    store.put("a", b"value")
+    store.ctl("rotation", "a", "--every", "1s", "--generate", "uuid")
+    owned_by(store, owner)
+    served = Mount(store, place / "mnt", env=QUICK)
+    argv = confined_rotation(rotating, store)
+    try:
+        for count in range(2, 4):
+            eventually(lambda: store.json("rotation", "a")["overdue"])
+            run(argv, env=QUICK)
+            assert store.json("show", "a")["version"] == count
+            assert (served.path / "a").read_bytes() == store.get("a")
+        eventually(lambda: store.json("rotation", "a")["overdue"])
+        served.process.send_signal(signal.SIGSTOP)
+        done = run(argv, status=UNCONFIRMED, env=QUICK)
+        served.process.send_signal(signal.SIGCONT)
+        assert b"it is committed" in done.stderr
+        assert {path.stat().st_uid for path in store.files()} == {owner}
+    finally:
+        served.process.send_signal(signal.SIGCONT)
         served.close()
         remove_folder(place)
 
