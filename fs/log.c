@@ -138,6 +138,8 @@ static const char *next_step(enum store_err err)
     case STORE_ERR_NO_SPACE:
     case STORE_ERR_IO:
     case STORE_ERR_NO_MEMORY:
+    case STORE_ERR_REVOKED:
+    case STORE_ERR_EXPIRED:
         break;
     }
     return "";

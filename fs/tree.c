@@ -44,6 +44,10 @@ int tree_errno(enum store_err err)
     case STORE_ERR_NO_MEMORY:
     case STORE_ERR_MEMORY_LOCK:
         return ENOMEM;
+    case STORE_ERR_REVOKED:
+        return EKEYREVOKED;
+    case STORE_ERR_EXPIRED:
+        return EKEYEXPIRED;
     case STORE_ERR_NO_STORE:
     case STORE_ERR_FORMAT:
     case STORE_ERR_KEY:
@@ -251,7 +255,7 @@ int tree_open(struct tree *tree, uint64_t ino)
         return error;
     if (attr.kind == STORE_DIRECTORY)
         return EISDIR;
-    return attr.deleted ? ENOENT : 0;
+    return attr.deleted ? ENOENT : tree_errno(store_refusal(&attr));
 }
 
 /* ---- Directories --------------------------------------------------------- */

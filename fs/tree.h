@@ -70,8 +70,8 @@ void tree_left(struct tree *tree);
 /* Whether `name` is gone from `directory`, so that the kernel may forget it: 0, or EROFS. */
 int tree_unlink(struct tree *tree, uint64_t directory, const char *name);
 
-/* Whether the version `ino` may be opened now: ENOENT once its secret is removed, ESTALE, EISDIR.
- */
+/* Whether the version `ino` may be opened now: ENOENT once its secret is removed, EKEYREVOKED,
+ * EKEYEXPIRED, ESTALE, EISDIR. */
 int tree_open(struct tree *tree, uint64_t ino);
 
 /*

@@ -47,6 +47,15 @@ static enum store_err find_record(struct store *store, const char *path,
     return node_read(store, target.node->id, ret_record);
 }
 
+static enum store_err find_secret(struct store *store, const char *path,
+                                  struct node_record *ret_record)
+{
+    enum store_err err = find_record(store, path, ret_record);
+    if (!err && ret_record->kind == STORE_DIRECTORY)
+        err = fault(STORE_ERR_IS_DIRECTORY, "change", NULL, NULL);
+    return err;
+}
+
 /* A record for a new node at `target`, with an id of its own. */
 static enum store_err new_record(struct store *store, const struct target *target,
                                  enum store_kind kind, uint16_t mode,
@@ -82,6 +91,14 @@ enum store_err store_mkdir(struct store *store, const char *path)
         return err;
     record.mtime_ns = store->now_ns;
     return write_node(store, &record);
+}
+
+static struct store_version *current_version(struct store_details *d)
+{
+    for (uint32_t i = 0; i < d->version_count; i++)
+        if (d->versions[i].id == d->current)
+            return &d->versions[i];
+    return NULL;
 }
 
 /* Whether `value` is what the record's current version has. */
@@ -130,14 +147,6 @@ static enum store_err add_version(struct store *store, struct node_record *recor
     return write_version(store, record, value);
 }
 
-static uint32_t current_number(const struct store_details *d)
-{
-    for (uint32_t i = 0; i < d->version_count; i++)
-        if (d->versions[i].id == d->current)
-            return d->versions[i].number;
-    return 0;
-}
-
 enum store_err store_put(struct store *store, const char *path, const struct secbuf *value,
                          bool force, uint32_t *ret_number)
 {
@@ -157,13 +166,13 @@ enum store_err store_put(struct store *store, const char *path, const struct sec
         record.details.next_number = 1;
     } else {
         err = node_read(store, target.node->id, &record);
-        if (!err && !force)
+        if (!err && !force && current_version(&record.details)->revoked_ns == 0)
             err = same_value(store, &record, value, &same);
     }
     if (!err && !same)
         err = add_version(store, &record, value);
     if (!err)
-        *ret_number = current_number(&record.details);
+        *ret_number = current_version(&record.details)->number;
     return err;
 }
 
@@ -171,23 +180,62 @@ enum store_err store_set_current(struct store *store, const char *path, uint32_t
 {
     struct node_record record;
     struct store_details *d = &record.details;
-    uint64_t id = 0;
+    const struct store_version *v = NULL;
 
-    enum store_err err = find_record(store, path, &record);
+    enum store_err err = find_secret(store, path, &record);
     if (err)
         return err;
-    if (record.kind == STORE_DIRECTORY)
-        return fault(STORE_ERR_IS_DIRECTORY, "roll back", NULL, NULL);
     for (uint32_t i = 0; i < d->version_count; i++)
         if (number ? d->versions[i].number == number : d->versions[i].id == d->previous)
-            id = d->versions[i].id;
-    if (id == 0)
+            v = &d->versions[i];
+    if (v == NULL)
         return fault(STORE_ERR_NO_VERSION, "roll back", NULL, NULL);
-    if (id == d->current)
+    if (v->revoked_ns)
+        return fault(STORE_ERR_REVOKED, "roll back", NULL, NULL);
+    if (v->id == d->current)
         return STORE_OK;
     d->previous = d->current;
-    d->current = id;
+    d->current = v->id;
     record.changed_ns = record.linked_ns = store->now_ns;
+    return write_node(store, &record);
+}
+
+enum store_err store_revoke(struct store *store, const char *path, uint32_t number)
+{
+    struct node_record record;
+    struct store_details *d = &record.details;
+    bool found = number == 0;
+    bool changed = false;
+
+    enum store_err err = find_secret(store, path, &record);
+    if (err)
+        return err;
+    for (uint32_t i = 0; i < d->version_count; i++) {
+        if (number && d->versions[i].number != number)
+            continue;
+        found = true;
+        if (d->versions[i].revoked_ns == 0) {
+            d->versions[i].revoked_ns = store->now_ns;
+            changed = true;
+        }
+    }
+    if (!found)
+        return fault(STORE_ERR_NO_VERSION, "revoke", NULL, NULL);
+    record.changed_ns = store->now_ns;
+    return changed ? write_node(store, &record) : STORE_OK;
+}
+
+enum store_err store_set_expiry(struct store *store, const char *path, int64_t expires_ns)
+{
+    struct node_record record;
+
+    if (expires_ns < 0)
+        return fault(STORE_ERR_INVALID, "set", "the time of expiry", "it is before 1970");
+    enum store_err err = find_secret(store, path, &record);
+    if (err || record.details.expires_ns == expires_ns)
+        return err;
+    record.details.expires_ns = expires_ns;
+    record.changed_ns = store->now_ns;
     return write_node(store, &record);
 }
 

@@ -103,6 +103,10 @@ const char *store_strerror(enum store_err code)
         return "out of memory";
     case STORE_ERR_MEMORY_LOCK:
         return "memory could not be locked against swapping";
+    case STORE_ERR_REVOKED:
+        return "the version was revoked";
+    case STORE_ERR_EXPIRED:
+        return "the secret has expired";
     }
     return "unknown error";
 }

@@ -31,6 +31,8 @@ enum store_err {
     STORE_ERR_IO = -17,        /* reading or writing failed */
     STORE_ERR_NO_MEMORY = -18, /* out of memory */
     STORE_ERR_MEMORY_LOCK = -19, /* memory could not be locked against swapping */
+    STORE_ERR_REVOKED = -20,     /* the version was revoked, so it is not given out */
+    STORE_ERR_EXPIRED = -21,     /* the secret's time is over, so it is not given out */
 };
 
 #define STORE_CHECKED __attribute__((warn_unused_result))

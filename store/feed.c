@@ -306,32 +306,6 @@ static enum store_err check(struct feed *feed, const struct root_record *root,
 
 /* ---- Following: applying ------------------------------------------------- */
 
-void store_changes_release(struct store_changes *changes)
-{
-    for (size_t i = 0; i < changes->count; i++)
-        free(changes->items[i].name);
-    free(changes->items);
-    *changes = (struct store_changes)STORE_CHANGES_INIT;
-}
-
-static enum store_err add_change(struct store_changes *changes, struct store_change change,
-                                 const char *name)
-{
-    if (changes->count == changes->capacity) {
-        size_t capacity = changes->capacity ? changes->capacity * 2 : 16;
-        struct store_change *items = realloc(changes->items, capacity * sizeof *items);
-        if (items == NULL)
-            return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);
-        changes->items = items;
-        changes->capacity = capacity;
-    }
-    change.name = strdup(name);
-    if (change.name == NULL)
-        return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);
-    changes->items[changes->count++] = change;
-    return STORE_OK;
-}
-
 static bool same_policy(const struct index *index, const struct index_node *old,
                         const struct policy *policy)
 {
@@ -352,11 +326,12 @@ static enum store_err note_change(struct feed *feed)
                                   .new_parent = record->parent,
                                   .new_version = record->details.current};
 
-    if (feed->changes == NULL || (!was && !is))
+    if (feed->changes == NULL || (old == NULL && !is))
         return STORE_OK;
     if (!was) {
-        change.kinds = STORE_CHANGED_CREATED;
-        return add_change(feed->changes, change, record->name);
+        /* What is removed may have been back meanwhile, and was revoked then. */
+        change.kinds = is ? STORE_CHANGED_CREATED : STORE_CHANGED_POLICY;
+        return changes_add(feed->changes, change, record->name);
     }
     const struct index_version *current = index_version_at(feed->index, old->current);
     const char *name = index_name(feed->index, old);
@@ -371,7 +346,7 @@ static enum store_err note_change(struct feed *feed)
     if (is && (!same_policy(feed->index, old, &record->policy) ||
                old->changed_ns != record->changed_ns || record->kind == STORE_DIRECTORY))
         change.kinds |= STORE_CHANGED_POLICY;
-    return change.kinds ? add_change(feed->changes, change, name) : STORE_OK;
+    return change.kinds ? changes_add(feed->changes, change, name) : STORE_OK;
 }
 
 static enum store_err apply_node(void *arg, const struct row *row)
@@ -393,7 +368,7 @@ static enum store_err note_gone(struct feed *feed, const struct index_node *n)
         return STORE_OK;
     if (n->current)
         change.old_version = index_version_at(feed->index, n->current)->id;
-    return add_change(feed->changes, change, index_name(feed->index, n));
+    return changes_add(feed->changes, change, index_name(feed->index, n));
 }
 
 /* Apply what check() has found good. Only memory running out, or a writer that has the key and
@@ -491,7 +466,8 @@ static enum store_err note_row(void *arg, const struct row *row)
         .old_version = record->details.previous,
         .new_version = record->details.current,
     };
-    return record->id == STORE_ROOT_ID ? STORE_OK : add_change(feed->changes, change, record->name);
+    return record->id == STORE_ROOT_ID ? STORE_OK
+                                       : changes_add(feed->changes, change, record->name);
 }
 
 enum store_err store_changed_since(struct store *store, uint64_t generation,

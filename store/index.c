@@ -92,6 +92,7 @@ void index_free(struct index *index)
     free(index->versions);
     free(index->arena);
     free(index->pending);
+    free(index->expiries);
     free(index);
 }
 

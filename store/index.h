@@ -37,7 +37,8 @@ struct index_node {
     uint32_t subdirs;
     uint32_t uid;
     uint32_t gid;
-    uint32_t name; /* offset into the arena; ACL entries stand behind the name */
+    uint32_t name;   /* offset into the arena; ACL entries stand behind the name */
+    uint32_t expiry; /* its place among those that expire; 0: it never does */
     uint16_t mode;
     uint8_t name_len;
     uint8_t kind; /* enum store_kind; 0: the slot is free */
@@ -58,6 +59,7 @@ struct index_version {
     uint32_t size_bytes;
     bool has_row;
     bool listed; /* its node's record names it */
+    bool revoked;
 };
 
 STORE_CHECKED enum store_err index_new(struct index **ret_index);
@@ -113,6 +115,18 @@ STORE_CHECKED enum store_err index_link(struct index *index);
  */
 void index_hold_names(struct index *index, uint64_t first);
 void index_show(struct index *index, const struct index_node *node);
+
+/* When a secret expires; 0: never. */
+int64_t index_expires(const struct index *index, const struct index_node *node);
+
+/*
+ * Of the nodes that expire, removed ones included, and whose expiry was not noted yet: the first to
+ * do so, and when. NULL and INT64_MAX if there is none. Constant time; the others take the
+ * logarithm of their number, or all of it where all are to come again.
+ */
+const struct index_node *index_next_to_expire(const struct index *index, int64_t *ret_expires_ns);
+void index_note_expired(struct index *index); /* that first one's */
+void index_expire_again(struct index *index);
 
 /* The sum of the hashes of all rows it holds, and their number by table. */
 struct multiset index_hash(const struct index *index);

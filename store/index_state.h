@@ -16,6 +16,12 @@ struct pending {
     int64_t linked_ns;
 };
 
+/* A node that expires. */
+struct expiry {
+    int64_t when_ns;
+    uint32_t node; /* its slot */
+};
+
 struct index {
     struct index_node *nodes; /* slot 0 is unused */
     uint32_t node_slots;
@@ -41,6 +47,11 @@ struct index {
     uint32_t pending_count;
     uint32_t pending_capacity;
 
+    struct expiry *expiries; /* place 0 is unused; a heap up to `expiries_due`, then those noted */
+    uint32_t expiries_due;
+    uint32_t expiries_count;
+    uint32_t expiries_capacity;
+
     bool holding; /* index_hold_names() */
 
     struct multiset hash;
@@ -51,6 +62,16 @@ struct index {
 /* The slot of a node or version by its id; 0 if there is none. */
 uint32_t index_node_slot(const struct index *index, uint64_t id);
 uint32_t index_version_slot(const struct index *index, uint64_t id);
+
+/* Make room for element `need` (counted from 0) of the array whose pointer is at `array_address`.
+ * errors: NO_MEMORY, LIMIT */
+STORE_CHECKED enum store_err index_reserve(void *array_address, uint32_t *capacity, uint64_t need,
+                                           size_t element_bytes);
+
+/* Set when a node expires; 0: never. errors: NO_MEMORY, never for 0 */
+STORE_CHECKED enum store_err index_set_expiry(struct index *index, uint32_t slot, int64_t when_ns);
+
+void index_remove_expiry(struct index *index, uint32_t slot);
 
 /* The bytes of a node's name and ACL entries in the arena. */
 uint32_t index_arena_bytes(const struct index_node *node);

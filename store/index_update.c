@@ -13,10 +13,8 @@
 
 /* ---- Memory -------------------------------------------------------------- */
 
-/* Make room for element `need` (counted from 0) of the array whose pointer is at `array_address`.
- */
-static enum store_err reserve(void *array_address, uint32_t *capacity, uint64_t need,
-                              size_t element_bytes)
+enum store_err index_reserve(void *array_address, uint32_t *capacity, uint64_t need,
+                             size_t element_bytes)
 {
     uint64_t larger = *capacity ? *capacity : 64;
     void *array;
@@ -41,8 +39,8 @@ static enum store_err take_node_slot(struct index *index, uint32_t *ret_slot)
     if (slot != 0) {
         index->free_node = index->nodes[slot].next;
     } else {
-        enum store_err err =
-            reserve(&index->nodes, &index->node_capacity, index->node_slots, sizeof *index->nodes);
+        enum store_err err = index_reserve(&index->nodes, &index->node_capacity, index->node_slots,
+                                           sizeof *index->nodes);
         if (err)
             return err;
         slot = index->node_slots++;
@@ -58,8 +56,8 @@ static enum store_err take_version_slot(struct index *index, uint32_t *ret_slot)
     if (slot != 0) {
         index->free_version = index->versions[slot].next;
     } else {
-        enum store_err err = reserve(&index->versions, &index->version_capacity,
-                                     index->version_slots, sizeof *index->versions);
+        enum store_err err = index_reserve(&index->versions, &index->version_capacity,
+                                           index->version_slots, sizeof *index->versions);
         if (err)
             return err;
         slot = index->version_slots++;
@@ -98,8 +96,8 @@ static enum store_err store_strings(struct index *index, struct index_node *n,
     struct index_node shape = {.name_len = (uint8_t)record->name_len,
                                .entry_count = record->policy.entry_count};
     uint32_t bytes = index_arena_bytes(&shape);
-    enum store_err err =
-        reserve(&index->arena, &index->arena_capacity, (uint64_t)index->arena_used + bytes, 1);
+    enum store_err err = index_reserve(&index->arena, &index->arena_capacity,
+                                       (uint64_t)index->arena_used + bytes, 1);
     if (err)
         return err;
     n->name = index->arena_used;
@@ -245,6 +243,7 @@ static enum store_err set_versions(struct index *index, uint32_t node,
     for (uint32_t i = 0; i < details->version_count; i++) {
         uint32_t slot = index_version_slot(index, details->versions[i].id);
         index->versions[slot].listed = false;
+        index->versions[slot].revoked = details->versions[i].revoked_ns != 0;
         index->versions[slot].next = list;
         list = slot;
         if (details->versions[i].id == details->current)
@@ -348,8 +347,8 @@ enum store_err index_set_node(struct index *index, const struct node_record *rec
 {
     uint32_t slot = 0;
 
-    enum store_err err = reserve(&index->pending, &index->pending_capacity, index->pending_count,
-                                 sizeof *index->pending);
+    enum store_err err = index_reserve(&index->pending, &index->pending_capacity,
+                                       index->pending_count, sizeof *index->pending);
     if (!err)
         err = open_slot(index, record->id, &slot);
     if (err)
@@ -363,6 +362,8 @@ enum store_err index_set_node(struct index *index, const struct node_record *rec
         return err;
     set_fields(n, record, hash);
     err = set_versions(index, slot, &record->details);
+    if (!err)
+        err = index_set_expiry(index, slot, record->details.expires_ns);
     if (err)
         return err;
     set_shown(index, n, was_shown);
@@ -398,6 +399,7 @@ void index_remove_node(struct index *index, uint64_t id)
         drop_version(index, v);
         v = next;
     }
+    index_remove_expiry(index, slot);
     index->arena_garbage += index_arena_bytes(n);
     slotmap_remove(&index->nodes_by_id, slot);
     *n = (struct index_node){.next = index->free_node};

@@ -159,12 +159,24 @@ enum store_err version_read(struct store *store, uint64_t id, struct secbuf *ret
     return err == STORE_ERR_NOT_FOUND ? missing_version(store, id) : err;
 }
 
-enum store_err store_read(struct store *store, uint64_t version, struct secbuf *ret_value)
+/* Whoever may have it. */
+static enum store_err read_version(struct store *store, uint64_t version, struct secbuf *ret_value)
 {
     secbuf_wipe(ret_value);
     turn_begin(store);
     enum store_err err = version_read(store, version, ret_value);
     turn_end(store, err);
+    return err;
+}
+
+enum store_err store_read(struct store *store, uint64_t version, struct secbuf *ret_value)
+{
+    struct store_attr attr;
+    enum store_err err = store_stat(store, version, &attr) ? STORE_OK : store_refusal(&attr);
+
+    if (!err)
+        return read_version(store, version, ret_value); /* which says why it is not found */
+    secbuf_wipe(ret_value);
     return err;
 }
 
@@ -178,7 +190,7 @@ enum store_err store_check(struct store *store)
         for (uint32_t v = n->first_version; v != 0 && !err;) {
             const struct index_version *version = index_version_at(store->index, v);
             v = version->next;
-            err = store_read(store, version->id, &value);
+            err = read_version(store, version->id, &value);
         }
     }
     return err;

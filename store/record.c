@@ -11,6 +11,7 @@
 #define FIELD_HEAD 5 /* tag and length */
 #define ACL_ENTRY_BYTES 6
 #define VERSION_ENTRY_BYTES 24
+#define REVOKED_ENTRY_BYTES 12
 
 enum root_field { ROOT_GENERATION = 1, ROOT_NEXT_ID, ROOT_ROWS, ROOT_HASH };
 
@@ -32,6 +33,8 @@ enum node_field {
     NODE_CURRENT,
     NODE_PREVIOUS,
     NODE_VERSIONS,
+    NODE_REVOKED,
+    NODE_EXPIRES,
     NODE_ROTATE_EVERY = 40,
     NODE_GENERATOR,
 };
@@ -228,6 +231,21 @@ static unsigned char *put_rotation(unsigned char *at, const struct store_rotatio
     return at;
 }
 
+static unsigned char *put_revoked(unsigned char *at, const struct store_details *d)
+{
+    unsigned char list[STORE_VERSIONS_KEPT * REVOKED_ENTRY_BYTES];
+    unsigned char *end = list;
+
+    for (uint32_t i = 0; i < d->version_count; i++) {
+        if (d->versions[i].revoked_ns == 0)
+            continue;
+        put_le(end, d->versions[i].number, 4);
+        put_le(end + 4, (uint64_t)d->versions[i].revoked_ns, 8);
+        end += REVOKED_ENTRY_BYTES;
+    }
+    return end == list ? at : put_bytes(at, NODE_REVOKED, list, (size_t)(end - list));
+}
+
 size_t record_encode_node(const struct node_record *node, unsigned char *out)
 {
     const struct store_details *d = &node->details;
@@ -254,6 +272,9 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
     if (d->previous)
         at = put_number(at, NODE_PREVIOUS, d->previous, 8);
     at = put_versions(at, d);
+    at = put_revoked(at, d);
+    if (d->expires_ns)
+        at = put_number(at, NODE_EXPIRES, (uint64_t)d->expires_ns, 8);
     return (size_t)(put_rotation(at, &d->rotation) - out);
 }
 
@@ -315,6 +336,26 @@ static void take_versions(struct reader *r, struct store_details *d)
             .size_bytes = (uint32_t)get_le(list + 12, 4),
             .created_ns = (int64_t)get_le(list + 16, 8),
         };
+}
+
+/* Numbers of listed versions in ascending order, each with a time. */
+static void take_revoked(struct reader *r, struct store_details *d)
+{
+    const unsigned char *list = NULL;
+    size_t len = 0;
+    uint32_t i = 0;
+
+    if (!take(r, NODE_REVOKED, &list, &len))
+        return;
+    r->bad |= len == 0 || len % REVOKED_ENTRY_BYTES != 0;
+    for (; !r->bad && len > 0; len -= REVOKED_ENTRY_BYTES, list += REVOKED_ENTRY_BYTES) {
+        while (i < d->version_count && d->versions[i].number != get_le(list, 4))
+            i++;
+        int64_t when_ns = (int64_t)get_le(list + 4, 8);
+        r->bad = i == d->version_count || when_ns == 0;
+        if (!r->bad)
+            d->versions[i++].revoked_ns = when_ns;
+    }
 }
 
 static void take_description(struct reader *r, char description[STORE_DESCRIPTION_MAX + 1])
@@ -386,8 +427,11 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
         d->current = take_number(&r, NODE_CURRENT, 8);
         d->previous = take_optional_number(&r, NODE_PREVIOUS);
         take_versions(&r, d);
-        take_rotation(&r, &d->rotation);
         valid = versions_valid(d);
+        take_revoked(&r, d);
+        d->expires_ns = (int64_t)take_optional_number(&r, NODE_EXPIRES);
+        take_rotation(&r, &d->rotation);
+        valid &= d->expires_ns >= 0;
         break;
     }
     if (!valid || !finished(&r) || !place_valid(ret_node) || !policy_valid(&ret_node->policy))

@@ -84,6 +84,10 @@ STORE_CHECKED enum store_err feed_apply(struct store *store, struct store_change
 void feed_total(const struct index *index, const struct slots *slots, struct multiset *ret_sum,
                 uint64_t ret_rows[TABLE_END]);
 
+/* Add a copy of `change`, with a copy of `name`. errors: NO_MEMORY */
+STORE_CHECKED enum store_err changes_add(struct store_changes *changes, struct store_change change,
+                                         const char *name);
+
 /* Whether the index may answer questions; asked under the lock. */
 STORE_CHECKED enum store_err store_usable(const struct store *store);
 

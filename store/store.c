@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- Opening ------------------------------------------------------------- */
@@ -176,10 +177,28 @@ static struct store_attr attributes(const struct index *index, const struct inde
         attr.current = n->hidden ? 0 : shown->id;
         attr.number = version->number;
         attr.size_bytes = version->size_bytes;
+        attr.revoked = version->revoked;
+        attr.expires_ns = index_expires(index, n);
         attr.mtime_ns = version->created_ns;
         attr.ctime_ns = later(n->changed_ns, version->created_ns);
     }
     return attr;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+enum store_err store_refusal(const struct store_attr *attr)
+{
+    if (attr->revoked)
+        return fault(STORE_ERR_REVOKED, "read", NULL, NULL);
+    if (attr->expires_ns && attr->expires_ns <= now_ns())
+        return fault(STORE_ERR_EXPIRED, "read", NULL, NULL);
+    return STORE_OK;
 }
 
 static enum store_err not_found(void)

@@ -142,10 +142,18 @@ struct store_attr {
     uint64_t current;    /* secrets: the version the path shows, else 0 */
     uint32_t number;     /* secrets: the version's number, from 1 */
     uint32_t size_bytes; /* secrets: of that version's value */
+    bool revoked;        /* secrets: that version is */
     uint32_t subdirs;    /* directories: directories in it */
+    int64_t expires_ns;  /* secrets: when the time of all versions is over; 0: never */
     int64_t mtime_ns; /* secrets: when the version was made; directories: last change of entries */
     int64_t ctime_ns; /* last change of policy, name or current version, or mtime if later */
 };
+
+/*
+ * Whether the version that `attr` speaks of may be given out at this time of CLOCK_REALTIME:
+ * REVOKED or EXPIRED if not, as store_read() would say. Revocation counts first.
+ */
+STORE_CHECKED enum store_err store_refusal(const struct store_attr *attr);
 
 /* errors: NOT_FOUND; NAME where `name` could not exist. Constant time in the size of the store. */
 STORE_CHECKED enum store_err store_lookup(struct store *store, uint64_t directory, const char *name,
@@ -188,6 +196,7 @@ struct store_version {
     uint32_t number;
     uint32_t size_bytes;
     int64_t created_ns;
+    int64_t revoked_ns; /* 0: it is not revoked */
 };
 
 /*
@@ -205,6 +214,7 @@ struct store_details {
     char description[STORE_DESCRIPTION_MAX + 1];
     uint64_t current;               /* version ids, 0 for none */
     uint64_t previous;              /* the one that was current before */
+    int64_t expires_ns;             /* 0: never */
     uint32_t next_number;           /* the number the next version will get */
     struct store_rotation rotation; /* secrets: all zero where none is set */
     uint32_t version_count;
@@ -240,15 +250,15 @@ STORE_CHECKED enum store_err store_each_rotation(struct store *store,
 /*
  * Decrypt the value of the version `version` into `ret_value`, whose memory is reused when it is
  * large enough: give the same buffer again and no memory is allocated. in/out: ret_value  caller
- * owns; secbuf_release(); empty on failure errors: NO_VERSION, INTEGRITY, BUSY, IO, NO_MEMORY,
- * MEMORY_LOCK
+ * owns; secbuf_release(); empty on failure errors: NO_VERSION, REVOKED, EXPIRED, INTEGRITY, BUSY,
+ * IO, NO_MEMORY, MEMORY_LOCK
  */
 STORE_CHECKED enum store_err store_read(struct store *store, uint64_t version,
                                         struct secbuf *ret_value);
 
 /*
- * Decrypt every version there is, deleted secrets' too: what a load leaves for later. One thread,
- * and no other changing or following meanwhile. errors: as store_read()
+ * Decrypt every version there is, of deleted secrets and revoked ones too: what a load leaves for
+ * later. One thread, and no other changing or following meanwhile. errors: as store_read()
  */
 STORE_CHECKED enum store_err store_check(struct store *store);
 
@@ -273,7 +283,7 @@ enum store_change_kind {
     STORE_CHANGED_REMOVED = 1 << 1, /* it is gone from old_parent/name */
     STORE_CHANGED_MOVED = 1 << 2,   /* from old_parent/name to new_parent */
     STORE_CHANGED_VERSION = 1 << 3, /* old_version was current, new_version is */
-    STORE_CHANGED_POLICY = 1 << 4,  /* owner, group, mode, ACL or another attribute */
+    STORE_CHANGED_POLICY = 1 << 4,  /* owner, group, mode, ACL, revocation, time of expiry … */
 };
 
 struct store_change {
@@ -315,6 +325,23 @@ STORE_CHECKED enum store_err store_refresh(struct store *store, struct store_cha
  */
 STORE_CHECKED enum store_err store_changed_since(struct store *store, uint64_t generation,
                                                  struct store_changes *ret_changes);
+
+/*
+ * When the next secret expires whose expiry store_take_expired() has not told yet; INT64_MAX if
+ * none does. Constant time.
+ */
+int64_t store_next_expiry(struct store *store);
+
+/*
+ * Tell the secrets that have expired by `now_ns`, each once and as POLICY, for caches of what was
+ * read before; after loading, that is all that have ever expired. store_read() itself goes by the
+ * clock alone. out:    ret_changes  caller owns errors: NO_MEMORY; the rest is told the next time
+ */
+STORE_CHECKED enum store_err store_take_expired(struct store *store, int64_t now_ns,
+                                                struct store_changes *ret_changes);
+
+/* Have every expiry told once more: the clock was set, so that some may be still to come. */
+void store_expire_again(struct store *store);
 
 /* The generation that was verified last. */
 uint64_t store_generation(struct store *store);
@@ -385,18 +412,35 @@ STORE_CHECKED enum store_err store_mkdir(struct store *store, const char *path);
 
 /*
  * A new version of the secret at `path`, which is made (root:root 0400) where there is none. The
- * same value as the current one makes no new version unless `force`. The current version becomes
- * `previous`. out:    ret_number  the number of the version that is now current errors: LIMIT
- * (value beyond STORE_VALUE_MAX), IS_DIRECTORY, NOT_FOUND (parent), NAME …
+ * same value as the current one makes no new version unless that is revoked, or `force`. The
+ * current version becomes `previous`; the time of expiry stays. out:    ret_number  the number of
+ * the version that is now current errors: LIMIT (value beyond STORE_VALUE_MAX), IS_DIRECTORY,
+ * NOT_FOUND (parent), NAME …
  */
 STORE_CHECKED enum store_err store_put(struct store *store, const char *path,
                                        const struct secbuf *value, bool force,
                                        uint32_t *ret_number);
 
-/* Make version `number` current again; 0 means the previous one. errors: NO_VERSION, IS_DIRECTORY …
+/*
+ * Make version `number` current again; 0 means the previous one. errors: NO_VERSION, REVOKED,
+ * IS_DIRECTORY …
  */
 STORE_CHECKED enum store_err store_set_current(struct store *store, const char *path,
                                                uint32_t number);
+
+/*
+ * Never give version `number` out again; 0 means all that there are now. What is current stays so,
+ * revoked or not; a later version is not concerned. There is no way back. errors: NO_VERSION,
+ * IS_DIRECTORY …
+ */
+STORE_CHECKED enum store_err store_revoke(struct store *store, const char *path, uint32_t number);
+
+/*
+ * Give no version of the secret out from `expires_ns` on, whichever is current by then; 0 means
+ * never. errors: INVALID (before 1970), IS_DIRECTORY …
+ */
+STORE_CHECKED enum store_err store_set_expiry(struct store *store, const char *path,
+                                              int64_t expires_ns);
 
 STORE_CHECKED enum store_err store_set_policy(struct store *store, const char *path,
                                               const struct policy *policy);

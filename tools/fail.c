@@ -74,6 +74,8 @@ static enum status status_of(enum store_err err)
     case STORE_ERR_IO:
     case STORE_ERR_NO_MEMORY:
     case STORE_ERR_MEMORY_LOCK:
+    case STORE_ERR_REVOKED:
+    case STORE_ERR_EXPIRED:
         return STATUS_FAILED;
     }
     return STATUS_FAILED;
@@ -104,6 +106,10 @@ static const char *next_step(enum store_err err)
         return "make room and try again";
     case STORE_ERR_MEMORY_LOCK:
         return "raise the limit with 'ulimit -l'";
+    case STORE_ERR_REVOKED:
+        return "put a new version, or see 'secretctl versions' for another";
+    case STORE_ERR_EXPIRED:
+        return "put a new version with --expires, or set another time with 'secretctl expire'";
     case STORE_ERR_NAME:
         return "names are UTF-8 of up to 255 bytes without control characters, not '.' or '..', "
                "and "
@@ -153,6 +159,8 @@ static enum detail detail_of(enum store_err err)
     case STORE_ERR_KEY:
     case STORE_ERR_BUSY:
     case STORE_ERR_NO_MEMORY:
+    case STORE_ERR_REVOKED:
+    case STORE_ERR_EXPIRED:
         return DETAIL_NONE;
     }
     return DETAIL_NONE;

@@ -44,7 +44,7 @@ static struct node_record record_of(uint64_t id, enum store_kind kind, uint64_t 
 static void list_version(struct node_record *r, uint64_t id)
 {
     struct store_details *d = &r->details;
-    d->versions[d->version_count++] = (struct store_version){id, d->next_number++, 10, 0};
+    d->versions[d->version_count++] = (struct store_version){id, d->next_number++, 10, 0, 0};
     d->previous = d->current;
     d->current = id;
 }
