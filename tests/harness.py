@@ -29,8 +29,10 @@ FUSE_CONNECTIONS = Path("/sys/fs/fuse/connections")
 # exit statuses of secretctl and secretfs
 FAILED, USAGE, NOT_FOUND, LOCKED, INTEGRITY, UNCONFIRMED, VERSION_MISMATCH = 1, 2, 3, 4, 5, 6, 7
 
-# commands that commit
-WRITING = "put rollback rotation rotate mkdir mv rm restore purge chown chmod setfacl".split()
+# the commands that commit
+WRITING = (
+    "put rollback revoke expire rotation rotate mkdir mv rm restore purge chown chmod setfacl".split()
+)
 
 QUICK = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 

@@ -36,7 +36,9 @@ static void fill_columns(const struct store_attr *attr, struct columns *ret)
     snprintf(ret->text[COLUMN_GROUP], sizeof(ret->text[0]), "%s", names_group(attr->gid));
     if (attr->kind == STORE_SECRET) {
         snprintf(ret->text[COLUMN_SIZE], sizeof(ret->text[0]), "%" PRIu32, attr->size_bytes);
-        snprintf(ret->text[COLUMN_VERSION], sizeof(ret->text[0]), "v%" PRIu32, attr->number);
+        const char *refusal = output_refusal(attr);
+        snprintf(ret->text[COLUMN_VERSION], sizeof(ret->text[0]), "v%" PRIu32 "%s%s", attr->number,
+                 refusal[0] ? "," : "", refusal);
     } else {
         snprintf(ret->text[COLUMN_SIZE], sizeof(ret->text[0]), "-");
         snprintf(ret->text[COLUMN_VERSION], sizeof(ret->text[0]), "-");

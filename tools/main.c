@@ -18,6 +18,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const char expire_notes[] =
+    "WHEN is a date such as 2027-01-31T18:00:00Z, a duration from now such as 30d, 12h or 90s, or\n"
+    "'never'. From then on reading fails with EKEYEXPIRED, as with 'revoke', but a later WHEN "
+    "ends\n"
+    "that.\n";
+
 /* name, function, operands from … to, prints data, commits, synopsis, options, description, notes
  */
 static const struct command commands[] = {
@@ -25,7 +31,7 @@ static const struct command commands[] = {
      init_options, "Make a new store, and its key file where there is none.", NULL},
     {"put", put_run, 1, CLI_MANY, true, true,
      "PATH [--file F | --generate SPEC] [--owner U] [--group G] [--mode M] [--acl SPEC] "
-     "[--description T] [--if-version N] [--force] [-p]",
+     "[--expires WHEN] [--description T] [--if-version N] [--force] [-p]",
      put_options, "Store a new secret, or a new version of one, from standard input.",
      generate_notes},
     {"get", get_run, 1, 1, false, false, "PATH [--version N | --label L]", get_options,
@@ -38,6 +44,13 @@ static const struct command commands[] = {
      "List the versions of a secret, the newest first.", NULL},
     {"rollback", rollback_run, 1, 1, true, true, "PATH [--to N]", rollback_options,
      "Make an older version of a secret current again.", NULL},
+    {"revoke", revoke_run, 1, 1, false, true, "PATH [--version N]", revoke_options,
+     "Never give a version of a secret out again; without --version, all that there are.",
+     "Reading fails then with EKEYREVOKED, through open descriptors and mappings too. A new "
+     "version is\n"
+     "not concerned: 'put' one. There is no way back.\n"},
+    {"expire", expire_run, 2, 2, false, true, "PATH WHEN", NULL,
+     "Set the time from which on no version of a secret is given out.", expire_notes},
     {"rotation", rotation_run, 1, 1, true, true, "PATH [--every D] [--generate SPEC] [--off]",
      rotation_options, "Set how a secret is rotated, or tell it.",
      "D is a number of s, m, h or d: seconds, minutes, hours or days, up to 3650d.\n"

@@ -16,12 +16,14 @@
 #include "prompt.h"
 #include "text.h"
 #include "unlock.h"
+#include "when.h"
 
 #include <string.h>
 
 enum {
     OPTION_FILE = CLI_OPTION_FIRST,
     OPTION_GENERATE,
+    OPTION_EXPIRES,
     OPTION_DESCRIPTION,
     OPTION_IF_VERSION,
     OPTION_FORCE,
@@ -31,6 +33,7 @@ const struct cli_option put_options[] = {
     {OPTION_FILE, "file", "F", "read the value from a file; '-' is standard input"},
     {OPTION_GENERATE, "generate", "SPEC", "make a random value, such as password:24"},
     EDIT_OPTIONS,
+    {OPTION_EXPIRES, "expires", "WHEN", "when its time is over: a date, a duration, or 'never'"},
     {OPTION_DESCRIPTION, "description", "T", "a description, for people"},
     {OPTION_IF_VERSION, "if-version", "N",
      "only if N is the current version; 0: only if there is no such secret"},
@@ -47,11 +50,13 @@ struct put_request {
     bool conditional;
     uint32_t if_version;
     uint32_t number; /* the version that became current */
+    int64_t expires_ns;
 };
 
 static enum status parse(const struct cli *cli, struct put_request *request)
 {
     const char *spec = cli_value(cli, OPTION_GENERATE);
+    const char *expires = cli_value(cli, OPTION_EXPIRES);
     enum status status;
 
     if (cli->operand_count > 1)
@@ -64,6 +69,8 @@ static enum status parse(const struct cli *cli, struct put_request *request)
         if (problem)
             return fail_usage("put", "'--generate %s': %s", spec, problem);
     }
+    if (expires && !when_parse_now(expires, &request->expires_ns))
+        return fail_usage("put", "'--expires %s' is not " WHEN_FORMS, expires);
     request->path = cli->operands[0];
     request->edit.umask = cli->umask;
     request->conditional = cli_has(cli, OPTION_IF_VERSION);
@@ -140,7 +147,27 @@ static enum store_err write_all(const struct cli *cli, struct put_request *reque
         err = edit_path(store, request->path, &request->edit);
     if (err == STORE_OK && description)
         err = store_set_description(store, request->path, description);
+    if (err == STORE_OK && cli_has(cli, OPTION_EXPIRES))
+        err = store_set_expiry(store, request->path, request->expires_ns);
     return err;
+}
+
+/* A value that nobody could read is not what somebody wants to put. */
+static enum status check_readable(const struct cli *cli, const struct task *task)
+{
+    char when[OUTPUT_TIME];
+    struct store_attr attr;
+    enum store_err err = store_resolve(cli->store, task->object, &attr);
+
+    if (err == STORE_OK)
+        err = store_refusal(&attr);
+    if (err == STORE_OK)
+        return STATUS_DONE;
+    if (err != STORE_ERR_EXPIRED)
+        return fail_store(task, err);
+    output_local_time(attr.expires_ns, when);
+    return fail(task, STATUS_FAILED, "give it another time with '--expires WHEN', or 'never'",
+                "its time is over since %s", when);
 }
 
 static enum status put(struct cli *cli, const struct task *task, struct put_request *request)
@@ -162,7 +189,8 @@ static enum status put(struct cli *cli, const struct task *task, struct put_requ
     if (status != STATUS_DONE)
         return status;
     err = write_all(cli, request);
-    return err == STORE_OK ? change_commit(cli, task) : fail_hinted(task, err, hints);
+    status = err == STORE_OK ? check_readable(cli, task) : fail_hinted(task, err, hints);
+    return status == STATUS_DONE ? change_commit(cli, task) : status;
 }
 
 enum status put_run(struct cli *cli)

@@ -103,9 +103,11 @@ static void print_shown(const struct shown *shown)
         putchar('\n');
     }
     if (secret) {
-        printf("version:     %" PRIu32 "\n", attr->number);
+        printf("version:     %" PRIu32 "%s\n", attr->number, attr->revoked ? " (revoked)" : "");
         printf("size:        %" PRIu32 "\n", attr->size_bytes);
         printf("versions:    %" PRIu32 "\n", shown->details.version_count);
+        if (attr->expires_ns)
+            print_time("expires:", attr->expires_ns);
         print_rotation(&shown->details);
     } else {
         printf("entries:     %" PRIu64 "\n", shown->entries);

@@ -18,8 +18,8 @@ static void print_versions(const struct store_details *details)
         char number[16];
         output_local_time(version->created_ns, date);
         snprintf(number, sizeof(number), "v%" PRIu32, version->number);
-        printf("%-6s %7" PRIu32 " %s%s%s\n", number, version->size_bytes, date, label ? " " : "",
-               label ? label : "");
+        printf("%-6s %7" PRIu32 " %s%s%s%s\n", number, version->size_bytes, date, label ? " " : "",
+               label ? label : "", version->revoked_ns ? " revoked" : "");
     }
 }
 
@@ -29,10 +29,11 @@ static json_t *versions_json(const struct store_details *details)
 
     for (uint32_t i = details->version_count; i > 0; i--) {
         const struct store_version *version = &details->versions[i - 1];
-        json_t *object = json_pack("{s:I, s:I, s:o, s:s?}", "version", (json_int_t)version->number,
-                                   "size", (json_int_t)version->size_bytes, "created",
-                                   output_json_time(version->created_ns), "label",
-                                   version_label(details, version->id));
+        json_t *object = json_pack(
+            "{s:I, s:I, s:o, s:s?, s:o}", "version", (json_int_t)version->number, "size",
+            (json_int_t)version->size_bytes, "created", output_json_time(version->created_ns),
+            "label", version_label(details, version->id), "revoked",
+            version->revoked_ns ? output_json_time(version->revoked_ns) : json_null());
         if (json_array_append_new(array, object) != 0) {
             json_decref(array);
             return NULL;

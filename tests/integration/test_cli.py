@@ -529,6 +529,8 @@ COMMANDS = [
     "show",
     "versions",
     "rollback",
+    "revoke",
+    "expire",
     "rotation",
     "rotate",
     "mkdir",
