@@ -2,6 +2,9 @@
  * A change that doesn't verify is not applied: the state verified last stays served, and the log
  * says so once. Failures are tried again every second, in case it was an I/O error; a locked store
  * more often, so that what was committed is shown soon after the lock is gone.
+ *
+ * Time changes things too: a timer wakes the thread when the next secret expires, by the clock that
+ * people set, and whenever that is set.
  */
 #include "follow.h"
 #include "log.h"
@@ -12,10 +15,13 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define RETRY_MS 1000
 #define RETRY_BUSY_MS 100
+#define SECOND_NS 1000000000
 
 struct follow {
     struct store *store;
@@ -23,6 +29,7 @@ struct follow {
     struct kept *kept;
     int watch_fd;
     int stop_fd;
+    int timer_fd;
     bool resynced;
     pthread_t thread;
 };
@@ -81,6 +88,52 @@ static enum store_err refresh(struct follow *f, enum store_err before)
     return err;
 }
 
+/* ---- Expiry -------------------------------------------------------------- */
+
+/*
+ * Cut off who reads what has expired; at the start that is all that ever has, as nobody knows what
+ * a former process left in the kernel's cache. errors: NO_MEMORY; the rest is to be tried again
+ */
+static enum store_err tell_expired(struct follow *f)
+{
+    struct store_changes changes = STORE_CHANGES_INIT;
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    enum store_err err =
+        store_take_expired(f->store, (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec, &changes);
+    serve_cut_off(f->serve, &changes);
+    store_changes_release(&changes);
+    return err;
+}
+
+/* Have the timer go off at the next expiry, or far in the future: it tells of set clocks as well.
+ */
+static void arm_timer(const struct follow *f)
+{
+    const int flags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
+    int failed;
+
+    do {
+        int64_t next_ns = store_next_expiry(f->store);
+        struct itimerspec timer = {.it_value = {next_ns / SECOND_NS, next_ns % SECOND_NS}};
+        failed = timerfd_settime(f->timer_fd, flags, &timer, NULL);
+        if (failed && errno == ECANCELED)
+            store_expire_again(f->store);
+    } while (failed && errno == ECANCELED);
+    if (failed)
+        log_system_error("set", "the timer of expiry", errno);
+}
+
+static void drain_timer(const struct follow *f)
+{
+    uint64_t count;
+    if (read(f->timer_fd, &count, sizeof count) < 0 && errno == ECANCELED)
+        store_expire_again(f->store);
+}
+
+/* ---- The thread ---------------------------------------------------------- */
+
 static int retry_ms(enum store_err err)
 {
     if (!err)
@@ -92,20 +145,37 @@ static void *run(void *arg)
 {
     struct follow *f = arg;
     struct pollfd fds[] = {{.fd = f->stop_fd, .events = POLLIN},
-                           {.fd = f->watch_fd, .events = POLLIN}};
-    enum store_err err = refresh(f, STORE_OK);
+                           {.fd = f->watch_fd, .events = POLLIN},
+                           {.fd = f->timer_fd, .events = POLLIN}};
+    enum store_err err = STORE_OK;
+    bool due = true;
 
     for (;;) {
-        int ready = poll(fds, 2, retry_ms(err));
+        enum store_err late = tell_expired(f);
+        if (due)
+            err = refresh(f, err);
+        if (!late)
+            arm_timer(f);
+        int ready = poll(fds, 3, retry_ms(err ? err : late));
         if (ready < 0 && errno != EINTR) {
             log_system_error("go on watching", "the store", errno);
             return NULL;
         }
         if (ready > 0 && fds[0].revents)
             return NULL;
-        if (ready == 0 || (ready > 0 && store_watch_drain(f->store)))
-            err = refresh(f, err);
+        if (ready > 0 && fds[2].revents)
+            drain_timer(f);
+        due = ready == 0 || (ready > 0 && fds[1].revents && store_watch_drain(f->store));
     }
+}
+
+static void follow_free(struct follow *f)
+{
+    if (f->stop_fd >= 0)
+        close(f->stop_fd);
+    if (f->timer_fd >= 0)
+        close(f->timer_fd);
+    free(f);
 }
 
 bool follow_start(struct store *store, struct serve *serve, struct kept *kept, int watch_fd,
@@ -118,11 +188,10 @@ bool follow_start(struct store *store, struct serve *serve, struct kept *kept, i
     }
     *f = (struct follow){.store = store, .serve = serve, .kept = kept, .watch_fd = watch_fd};
     f->stop_fd = eventfd(0, EFD_CLOEXEC);
-    if (f->stop_fd < 0 || pthread_create(&f->thread, NULL, run, f) != 0) {
+    f->timer_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (f->stop_fd < 0 || f->timer_fd < 0 || pthread_create(&f->thread, NULL, run, f) != 0) {
         log_system_error("follow", "the store", errno);
-        if (f->stop_fd >= 0)
-            close(f->stop_fd);
-        free(f);
+        follow_free(f);
         return false;
     }
     *ret_follow = f;
@@ -138,6 +207,5 @@ void follow_stop(struct follow *f)
     while (write(f->stop_fd, &one, sizeof one) < 0 && errno == EINTR)
         ;
     pthread_join(f->thread, NULL);
-    close(f->stop_fd);
-    free(f);
+    follow_free(f);
 }

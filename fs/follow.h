@@ -1,5 +1,6 @@
 /*
- * Following: a thread that waits for commits, refreshes the store, and has the kernel told.
+ * Following: a thread that waits for commits and for secrets to expire, refreshes the store, and
+ * has the kernel told.
  */
 #ifndef FS_FOLLOW_H
 #define FS_FOLLOW_H

@@ -43,7 +43,7 @@ static void drop_entry(struct serve *serve, uint64_t directory, const char *name
                                      strlen(name));
 }
 
-/* Attributes and ACL, not the pages: a version's never change. */
+/* Attributes and ACL, not the pages: a version's never change, but for cut_off(). */
 static void drop_attributes(struct serve *serve, uint64_t ino)
 {
     if (ino)
@@ -61,6 +61,31 @@ static void drop_policy(struct serve *serve, const struct store_change *change)
         return;
     for (size_t i = 0; i < count; i++)
         drop_attributes(serve, ids[i]);
+}
+
+/*
+ * Drop the pages of versions that are not given out any more, so that those who hold or map them
+ * have to ask again. The kernel waits for the pages that a READ under way is filling, which another
+ * thread answers; so nothing that was let through before the index changed stays behind.
+ */
+static void cut_off(struct serve *serve, const struct store_change *change)
+{
+    struct store *store = serve->tree.store;
+    uint64_t ids[STORE_VERSIONS_KEPT];
+    struct store_attr attr;
+    size_t count;
+
+    if (store_version_ids(store, change->node, ids, STORE_VERSIONS_KEPT, &count) != STORE_OK)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (store_stat(store, ids[i], &attr) == STORE_OK && store_refusal(&attr) != STORE_OK)
+            fuse_lowlevel_notify_inval_inode(serve->session, ids[i], 0, 0);
+}
+
+void serve_cut_off(struct serve *serve, const struct store_changes *changes)
+{
+    for (size_t i = 0; i < changes->count; i++)
+        cut_off(serve, &changes->items[i]);
 }
 
 /* ---- Names --------------------------------------------------------------- */
@@ -185,6 +210,7 @@ bool serve_changes(struct serve *serve, struct store_changes *changes, bool miss
     struct telling t = {
         .serve = serve, .stop_fd = stop_fd, .no_notifier = !serve->kept->has_notifier};
 
+    serve_cut_off(serve, changes); /* first: the notifier may take its time */
     if (missed)
         look_up_again(serve, changes);
     if (changes->count > 0)

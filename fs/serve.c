@@ -228,13 +228,14 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 /* A read that fails is worth a line, though no more than one a second: whoever may read could fill
- * the log. A version that is gone is not worth any, its reader was late. */
+ * the log. A version that is gone or not given out is not worth any, its reader was late. */
 static void report(struct serve *serve, fuse_ino_t ino, enum store_err err)
 {
     time_t now = time(NULL);
     char number[24];
 
-    if (err == STORE_ERR_NO_VERSION || atomic_exchange(&serve->reported, now) == now)
+    bool late = err == STORE_ERR_NO_VERSION || err == STORE_ERR_REVOKED || err == STORE_ERR_EXPIRED;
+    if (late || atomic_exchange(&serve->reported, now) == now)
         return;
     snprintf(number, sizeof number, "%llu", (unsigned long long)ino);
     log_store_error("read the inode", number, err);

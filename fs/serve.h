@@ -56,6 +56,14 @@ bool serve_resend(struct serve *serve);
  */
 bool serve_changes(struct serve *serve, struct store_changes *changes, bool missed, int stop_fd);
 
+/*
+ * Have the kernel drop what it has cached of those versions of the secrets in `changes` that may
+ * not be given out any more, from under open descriptors and mappings too. serve_changes() does so
+ * itself. Waits for reads under way: never call it from a thread that answers requests, nor under a
+ * lock.
+ */
+void serve_cut_off(struct serve *serve, const struct store_changes *changes);
+
 /* Answer what has been begun, end the threads, release everything. False if the session had failed.
  */
 bool serve_stop(struct serve *serve);
