@@ -82,6 +82,7 @@ EXPECTED = {
             "/dev/fuse",
             "anon_inode:[eventfd]",
             "anon_inode:[signalfd]",
+            "anon_inode:[timerfd]",
             "anon_inode:inotify",
             "socket",
             "store.db",

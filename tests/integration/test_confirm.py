@@ -59,6 +59,14 @@ def test_what_every_command_has_changed_is_seen_at_once_on_every_mount(store, mo
         assert [error_of(os.getxattr, root / "dir/a", "system.posix_acl_access") for root in roots] == [
             "ENODATA"
         ] * 2
+        store.put("dir/b", b"%d" % number, "--expires", "1h")
+        store.ctl("revoke", "dir/b")
+        assert [error_of(open, root / "dir/b") for root in roots] == ["EKEYREVOKED"] * 2
+        store.put("dir/b", b"%d" % number)
+        store.ctl("expire", "dir/b", "0s")
+        assert [error_of(open, root / "dir/b") for root in roots] == ["EKEYEXPIRED"] * 2
+        store.ctl("expire", "dir/b", "never")
+        assert [(root / "dir/b").read_bytes() for root in roots] == [b"%d" % number] * 2
         store.ctl("mkdir", f"d{number}")
         assert all((root / f"d{number}").is_dir() for root in roots)
         store.ctl("mv", "dir/a", f"d{number}/b")

@@ -257,6 +257,35 @@ static void test_superseded_and_removed(void **state)
     store_close(s);
 }
 
+/* Not opened any more, but looked at as before. */
+static void test_revoked_and_expired(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    struct tree t = tree_of(s, NULL);
+
+    set_clock(1000, 0);
+    put_text(s, "secret", "one");
+    uint64_t one = lookup(&t, STORE_ROOT_ID, "secret").st_ino;
+    put_text(s, "secret", "two");
+    uint64_t two = lookup(&t, STORE_ROOT_ID, "secret").st_ino;
+    assert_ok(store_begin(s));
+    assert_ok(store_revoke(s, "secret", 1));
+    assert_ok(store_set_expiry(s, "secret", (int64_t)2000 * SECOND_NS));
+    assert_ok(store_commit(s));
+    assert_int_equal(tree_open(&t, one), EKEYREVOKED);
+    assert_int_equal(tree_open(&t, two), 0);
+    set_clock(1999, 999999999);
+    assert_int_equal(tree_open(&t, two), 0);
+    set_clock(2000, 0);
+    assert_int_equal(tree_open(&t, two), EKEYEXPIRED);
+    assert_int_equal(tree_open(&t, one), EKEYREVOKED);
+    assert_int_equal(stat_of(&t, two).st_size, 3);
+    assert_int_equal(lookup(&t, STORE_ROOT_ID, "secret").st_ino, two);
+    remove_path(s, "secret");
+    assert_int_equal(tree_open(&t, two), ENOENT);
+    store_close(s);
+}
+
 static void test_refusals(void **state)
 {
     struct store *s = open_store(*state, STORE_READ_WRITE);
@@ -1001,6 +1030,7 @@ int main(void)
         tree_test(test_secret),
         tree_test(test_directory),
         tree_test(test_superseded_and_removed),
+        tree_test(test_revoked_and_expired),
         tree_test(test_refusals),
         tree_test(test_times),
         tree_test(test_times_of_directories),
