@@ -132,9 +132,10 @@ static bool add_due(void *arg, uint64_t node, const struct store_details *detail
     if (due->count == due->capacity) {
         size_t capacity = due->capacity ? 2 * due->capacity : 16;
         uint64_t *nodes = reallocarray(due->nodes, capacity, sizeof(*nodes));
-        due->failed = !nodes;
-        if (due->failed)
+        if (!nodes) {
+            due->failed = true;
             return false;
+        }
         due->nodes = nodes;
         due->capacity = capacity;
     }
