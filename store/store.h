@@ -239,7 +239,7 @@ STORE_CHECKED enum store_err store_details(struct store *store, uint64_t node,
 /*
  * Call `visit` for every secret in the tree that has a rotation set, in the order of their ids and
  * in the present state of the file, which is refreshed as by store_details(), until it returns
- * false. Opens the record of every node, about 3 µs each. `details` live for the call only, and
+ * false. Opens the record of every node, about 2 µs each. `details` live for the call only, and
  * `visit` must not call into the store.
  * errors: INTEGRITY, BUSY, IO
  */
