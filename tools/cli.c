@@ -172,8 +172,19 @@ static int next_option(const struct parser *parser, int argc, char **argv, const
     return '?';
 }
 
+/* The words behind the first "--" from `at` on. */
+static int count_words(int argc, char **argv, int at)
+{
+    for (; at < argc; at++) {
+        if (strcmp(argv[at], "--") == 0)
+            return argc - at - 1;
+    }
+    return 0;
+}
+
+/* out: ret_words  how many words stand behind the "--" that ended the options */
 static enum status parse_options(struct cli *cli, const struct parser *parser, int argc,
-                                 char **argv)
+                                 char **argv, int *ret_words)
 {
     enum status status = STATUS_DONE;
     const char *word;
@@ -181,10 +192,16 @@ static enum status parse_options(struct cli *cli, const struct parser *parser, i
 
     opterr = 0;
     optind = 0; /* glibc: begin anew */
-    while (status == STATUS_DONE && (found = next_option(parser, argc, argv, &word)) != -1) {
-        const struct cli_option *option = parser_find(parser, found);
+    do {
+        const struct cli_option *option;
+        /* Where there is no further option, only operands stand between here and the "--". */
+        *ret_words = count_words(argc, argv, optind > 0 ? optind : 1);
+        found = next_option(parser, argc, argv, &word);
+        if (found == -1)
+            break;
+        option = parser_find(parser, found);
         status = option ? take(cli, option, optarg) : report(cli, parser, found, word);
-    }
+    } while (status == STATUS_DONE);
     return status;
 }
 
@@ -194,7 +211,7 @@ static enum status check_operands(const struct cli *cli)
 
     if (cli->operand_count < command->min_operands)
         return fail_usage(command->name, "too few arguments");
-    if (command->max_operands != CLI_MANY && cli->operand_count > command->max_operands)
+    if (command->max_operands >= 0 && cli->operand_count > command->max_operands)
         return fail_usage(command->name, "too many arguments");
     /* An unset variable of a script must not turn into the root of the store. */
     for (int i = 0; i < cli->operand_count; i++) {
@@ -223,14 +240,19 @@ static enum status parse_command(struct cli *cli, int argc, char **argv)
 {
     struct parser parser = {.shorts = ":"};
     enum status status;
+    int words;
 
     if (cli->json && !cli->command->json)
         return fail_usage(cli->command->name, "unknown option '--json'");
     parser_add(&parser, cli->command->options, cli->command);
     parser_add(&parser, cli_common_options, cli->command);
-    status = parse_options(cli, &parser, argc, argv);
+    status = parse_options(cli, &parser, argc, argv, &words);
     cli->operands = argv + optind;
     cli->operand_count = argc - optind;
+    if (cli->command->max_operands == CLI_WORDS && words > 0) {
+        cli->words = argv + argc - words;
+        cli->operand_count -= words;
+    }
     if (status == STATUS_DONE && !cli->help)
         status = check_operands(cli);
     if (status == STATUS_DONE && cli->key_file && cli->passphrase_fd >= 0)
@@ -243,11 +265,12 @@ enum status cli_parse(struct cli *cli, int argc, char **argv)
 {
     struct parser parser = {.shorts = "+:"};
     enum status status;
+    int words;
     int at;
 
     cli->passphrase_fd = -1;
     parser_add(&parser, cli_common_options, NULL);
-    status = parse_options(cli, &parser, argc, argv);
+    status = parse_options(cli, &parser, argc, argv, &words);
     if (status != STATUS_DONE)
         return status;
     at = optind;

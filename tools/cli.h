@@ -13,11 +13,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #define CLI_STORE_DEFAULT "/var/lib/secretfs/store.db"
 
+/* Values of max_operands. */
 #define CLI_MANY (-1)
+#define CLI_WORDS (-2) /* many, and behind "--" a command line of somebody else's */
 
 /*
  * Keys of options without a letter. The common ones come first; a command numbers its own from
@@ -47,7 +50,7 @@ struct command {
     const char *name; /* NULL ends the table */
     enum status (*run)(struct cli *cli);
     int min_operands;
-    int max_operands; /* or CLI_MANY */
+    int max_operands; /* or CLI_MANY, CLI_WORDS */
     bool json;        /* prints data, so it takes --json */
     bool writes;      /* commits, so it takes --no-wait */
     const char *synopsis;
@@ -77,7 +80,9 @@ struct cli {
     size_t given_count;
     char **operands;
     int operand_count;
+    char **words;        /* what stands behind "--" with CLI_WORDS, ends with NULL; else NULL */
     mode_t umask;        /* the caller's; the process itself runs with 077 */
+    struct rlimit core;  /* the same for cores, which the process itself leaves none of */
     struct store *store; /* unlock_store(); main closes it */
 };
 

@@ -58,6 +58,9 @@ enum status check_run(struct cli *cli);
 
 enum status status_run(struct cli *cli);
 
+extern const struct cli_option watch_options[];
+enum status watch_run(struct cli *cli);
+
 enum status upgrade_run(struct cli *cli);
 
 #endif

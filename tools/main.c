@@ -83,6 +83,13 @@ static const struct command commands[] = {
      "Verify every record of the store, and decrypt every value.", NULL},
     {"status", status_run, 0, 0, true, false, "", NULL,
      "Tell about the store: its state, size, keys and mounts.", NULL},
+    {"watch", watch_run, 1, CLI_WORDS, false, false,
+     "PATH... [--mount M] [--delay D] [--initial | --once] "
+     "(--signal SIG (--unit NAME | --pid-file F) | -- COMMAND [ARG]...)",
+     watch_options, "Run a command, or send a signal, after changes of what is mounted.",
+     "A PATH that begins with '/' is one of the file system, others are below the mount. No key "
+     "is\n"
+     "needed, and no store. SECRETFS_CHANGED tells the command which files have changed.\n"},
     {"upgrade", upgrade_run, 0, 0, false, false, "", NULL,
      "Have the daemons that serve the store go on with the program that is installed now.", NULL},
     {"help", help_run, 0, 1, false, false, "[COMMAND]", NULL, "Print help.", NULL},
@@ -104,11 +111,14 @@ static bool open_standard_descriptors(void)
 }
 
 /* Nobody reads this process's memory: no core, no debugger, no /proc/PID/mem for the same user. */
-static void hide_memory(void)
+static void hide_memory(struct rlimit *ret_core)
 {
-    const struct rlimit none = {0, 0};
+    struct rlimit none;
 
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    getrlimit(RLIMIT_CORE, ret_core);
+    none = *ret_core;
+    none.rlim_cur = 0; /* not rlim_max: only root could give that back to a command of 'watch' */
     setrlimit(RLIMIT_CORE, &none);
 }
 
@@ -152,7 +162,7 @@ int main(int argc, char **argv)
 
     if (argc < 1 || !open_standard_descriptors())
         return STATUS_FAILED;
-    hide_memory();
+    hide_memory(&cli.core);
     cli.umask = umask(077);
     status = cli_parse(&cli, argc, argv);
     if (status == STATUS_DONE)
