@@ -33,7 +33,7 @@ _secretctl()
 
     _secretctl_find_command
     case $prev in
-    --store | --key-file | --file)
+    --store | --key-file | --file | --mount | --pid-file)
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
@@ -48,7 +48,8 @@ _secretctl()
         ;;
     --label) words='current previous' ;;
     --generate) words='password alnum digits hex base64 uuid' ;;
-    --passphrase-fd | --mode | --acl | --description | --if-version | --to | --every | -m | --modify | -x | --remove)
+    --signal) words='HUP INT TERM USR1 USR2' ;;
+    --passphrase-fd | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | -m | --modify | -x | --remove)
         return
         ;;
     --version) [[ $command == get ]] && return ;;
