@@ -19,7 +19,7 @@ packages=(
     build-essential pkg-config meson ninja-build                                  # to build
     libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev libsystemd-dev libcmocka-dev
     clang clang-tidy clang-format cppcheck libclang-rt-14-dev mandoc              # to check
-    python3 python3-pytest python3-dotenv                                         # to test
+    python3 python3-pytest python3-dotenv python3-watchdog                        # to test
     acl attr binutils fuse3 mount passwd procps strace systemd util-linux
     curl nodejs nginx-light openssh-client openssh-server openssl postgresql      # real clients
 )

@@ -1,14 +1,17 @@
 """A TLS key on the mount: used by openssl, Python and nginx; pages fetched by Python and curl."""
 
+import os
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-from harness import accepts_connections, end, eventually, free_port, identity, run, spawn
+from harness import SECRETCTL, accepts_connections, end, eventually, free_port, identity, run, spawn
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 
@@ -180,3 +183,45 @@ def test_nginx_serves_with_the_key_and_after_a_rotation(store, mount, certificat
     run([NGINX, "-p", folder, "-c", folder / "nginx.conf", "-s", "reload"])
     eventually(lambda: name_served(port, folder / "second.crt") == "second")
     eventually(lambda: name_served(port, trusted) is None)
+
+
+def test_nginx_follows_rotations_and_fails_no_request(store, mount, certificates, folder, nginx, measured):
+    """`secretctl watch` reloads it, while requests run that trust both certificates."""
+    store.quick = True
+    put_pair(store, certificates["first"])
+    root = mount().path / "tls"
+    port = nginx(root)
+    both = folder / "both.crt"
+    both.write_bytes(certificates["first"][0] + certificates["second"][0])
+    trusting, ended, served, failures = ssl.create_default_context(cafile=both), threading.Event(), [], []
+
+    def fetch():
+        while not ended.is_set():
+            try:
+                with urllib.request.urlopen(f"https://localhost:{port}/", context=trusting, timeout=5) as page:
+                    served.append(page.read())
+            except OSError as error:
+                failures.append(repr(error))
+
+    options = ["--delay", "100ms", "--signal", "HUP", "--pid-file", folder / "nginx.pid"]
+    log = open(folder / "watch.log", "w+b")
+    watch = spawn([SECRETCTL, "watch", root / "key", root / "cert", *options], stderr=log)
+    readers = [threading.Thread(target=fetch) for _ in range(3)]
+    try:
+        eventually(lambda: "signalfd" in str([os.readlink(fd) for fd in Path(f"/proc/{watch.pid}/fd").iterdir()]))
+        for reader in readers:
+            reader.start()
+        for number in range(6):
+            name = ("second", "first")[number % 2]
+            put_pair(store, certificates[name])
+            eventually(lambda: name_served(port, folder / f"{name}.crt") == name)
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+        watch.terminate()
+        assert end(watch) == 0
+        log.close()
+    assert (folder / "watch.log").read_text() == ""
+    assert failures == [] and len(served) > 20 and set(served) == {b"served"}
+    measured(f"6 rotations of key and certificate under {len(served)} requests: none failed")
