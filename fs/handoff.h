@@ -62,10 +62,22 @@ struct kept_death {
 #define KEPT_TASKS 16
 
 /*
+ * A rotation whose watchers of superseded inodes are being told (notify.c): one inode after the
+ * other, by descending ids. Each is to be told once, whoever is killed in between.
+ */
+struct kept_telling {
+    _Atomic uint64_t version; /* that has become current; 0: no rotation is under way */
+    _Atomic bool again;       /* and was superseded before, so that it may be watched as well */
+    _Atomic uint64_t below;   /* inodes from this number on have been told */
+    _Atomic uint64_t ino;     /* the one that is being told, or 0 */
+    _Atomic bool told;        /* and has been: what is left is to hear that it is closed again */
+};
+
+/*
  * Shared between the supervisor and its workers, one after the other. It says what the kernel knows
  * already: the INIT request, which it sends once and every worker has to see; the generation that
- * its caches are up to date with, 0 before there is any; and the id below which every version is
- * shown by its name (store_hold_names()).
+ * its caches are up to date with, 0 before there is any; the id below which every version is
+ * shown by its name (store_hold_names()); and who has been told of a rotation.
  */
 struct kept {
     uint32_t init_bytes;
@@ -73,6 +85,7 @@ struct kept {
     _Atomic uint64_t applied;
     _Atomic uint64_t shown;
     _Atomic bool has_notifier; /* while there is a private mount */
+    struct kept_telling telling;
     struct kept_task tasks[KEPT_TASKS];
     struct kept_death deaths[KEPT_TASKS];
 };

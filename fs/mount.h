@@ -19,6 +19,8 @@
 #define MOUNT_TREE "tree"
 /* The one from which a version is renamed to its name. */
 #define MOUNT_STAGE "stage"
+/* The one that has superseded versions, so that their watchers can be told. */
+#define MOUNT_INODE "inode"
 
 struct mount {
     char *path;     /* the mount point, absolute and without symlinks */

@@ -83,9 +83,9 @@ int notifier_ask(int socket, int stop_fd, struct notifier_order *order, int time
 /* ---- The process --------------------------------------------------------- */
 
 /* Open what is below `directory`, and nothing else. */
-static int open_below(int directory, const char *path)
+static int open_below(int directory, const char *path, int flags)
 {
-    const struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+    const struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC,
                                  .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
                                             RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
     return (int)syscall(SYS_openat2, directory, path, &how, sizeof how);
@@ -97,11 +97,11 @@ static int open_parent(const char *path, const char **ret_name)
 {
     char name[STORE_NAME_MAX + 1];
     const char *slash;
-    int directory = open_below(NOTIFIER_MOUNT, MOUNT_TREE);
+    int directory = open_below(NOTIFIER_MOUNT, MOUNT_TREE, O_PATH);
 
     while (directory >= 0 && (slash = strchr(path, '/')) != NULL) {
         snprintf(name, sizeof name, "%.*s", (int)(slash - path), path);
-        int next = open_below(directory, name);
+        int next = open_below(directory, name, O_PATH);
         int error = errno;
         close(directory);
         errno = error;
@@ -121,7 +121,7 @@ static int show(const char *staged, int directory, const char *name)
     int failed = renameat(NOTIFIER_MOUNT, staged, directory, name);
 
     if (failed && errno == ESTALE) {
-        int moved = open_below(NOTIFIER_MOUNT, staged);
+        int moved = open_below(NOTIFIER_MOUNT, staged, O_PATH);
         failed = renameat(NOTIFIER_MOUNT, staged, directory, name);
         int error = errno;
         if (moved >= 0)
@@ -131,8 +131,25 @@ static int show(const char *staged, int directory, const char *name)
     return failed;
 }
 
+/*
+ * The inode's watchers get IN_OPEN, IN_MODIFY and IN_CLOSE_WRITE. By fallocate(2) rather than
+ * write(2), as that touches no cached page, and no size, were it that of an empty file.
+ */
+static int touch(uint64_t id)
+{
+    char path[sizeof MOUNT_INODE + 24];
+
+    snprintf(path, sizeof path, MOUNT_INODE "/%" PRIu64, id);
+    int file = open_below(NOTIFIER_MOUNT, path, O_WRONLY);
+    if (file < 0)
+        return errno;
+    int error = fallocate(file, FALLOC_FL_KEEP_SIZE, 0, 1) == 0 ? 0 : errno;
+    close(file);
+    return error;
+}
+
 /* Returns 0 or an errno. */
-static int carry_out(const struct notifier_order *order)
+static int change_name(const struct notifier_order *order)
 {
     char staged[sizeof MOUNT_STAGE + 24];
     const char *name;
@@ -151,6 +168,12 @@ static int carry_out(const struct notifier_order *order)
     int error = failed ? errno : 0;
     close(directory);
     return error;
+}
+
+/* Returns 0 or an errno. */
+static int carry_out(const struct notifier_order *order)
+{
+    return order->act == NOTIFIER_TOUCH ? touch(order->id) : change_name(order);
 }
 
 /* Take an order. False when the socket is closed or broken. */

@@ -1,7 +1,7 @@
 /*
  * The notifier: a process of its own that changes names through the private mount, as rename(2)
- * and unlink(2), so that whoever watches a directory hears of it. The worker can't do it: its own
- * threads have to answer the requests that this makes.
+ * and unlink(2), and seems to write to files, so that whoever watches hears of it. The worker can't
+ * do it: its own threads have to answer the requests that this makes.
  *
  * Orders go to it, and reports come back, as messages on a socket that outlives both ends'
  * processes. A new worker may get reports that were meant for a former one, and any worker those of
@@ -22,6 +22,7 @@ enum notifier_fd { NOTIFIER_SOCKET = 3, NOTIFIER_MOUNT, NOTIFIER_END };
 enum notifier_act {
     NOTIFIER_SHOW = 1, /* rename stage/<id> to `path` */
     NOTIFIER_UNLINK,   /* unlink `path` */
+    NOTIFIER_TOUCH,    /* let the watchers of inode/<id> believe that it was written to */
 };
 
 /* Sent as far as the end of `path`, with its NUL. */

@@ -4,7 +4,8 @@
  * The index has changed already, but for names, which are held. Each of them is swapped by the
  * notifier's rename: the kernel takes the directory's lock for it, so that lookups and listings
  * under way have ended before, and moves its own entry. Attributes and ACLs are dropped by
- * notifications, which take no such lock.
+ * notifications, which take no such lock. Whoever watches a superseded version is told by a touch
+ * of its inode: a single file that was mounted elsewhere has no name that could be swapped.
  */
 #define FUSE_USE_VERSION 312
 #include "notifier.h"
@@ -43,11 +44,13 @@ static void drop_entry(struct serve *serve, uint64_t directory, const char *name
                                      strlen(name));
 }
 
-/* Attributes and ACL, not the pages: a version's never change, but for cut_off(). */
-static void drop_attributes(struct serve *serve, uint64_t ino)
+/* Attributes and ACL, not the pages: a version's never change, but for cut_off(). False if the
+ * kernel has no such inode, which it keeps as long as a name, a handle, a mount or a watch refers
+ * to it. */
+static bool drop_attributes(struct serve *serve, uint64_t ino)
 {
-    if (ino)
-        fuse_lowlevel_notify_inval_inode(serve->session, tree_kernel_ino(&serve->tree, ino), -1, 0);
+    return ino && fuse_lowlevel_notify_inval_inode(serve->session,
+                                                   tree_kernel_ino(&serve->tree, ino), -1, 0) == 0;
 }
 
 static void drop_policy(struct serve *serve, const struct store_change *change)
@@ -114,18 +117,16 @@ static void ask(struct telling *t)
     }
     t->stopped = error == ECANCELED;
     t->no_notifier |= error == ETIMEDOUT;
-    t->look_up_again |= error != 0 && !(error == ENOENT && t->order.act == NOTIFIER_UNLINK);
+    t->look_up_again |= error != 0 && t->order.act != NOTIFIER_TOUCH &&
+                        !(error == ENOENT && t->order.act == NOTIFIER_UNLINK);
 }
 
 /* Swap a name that is held. Whatever comes of it, the name is shown afterwards. */
-static void show(struct telling *t, const struct store_change *change)
+static void show(struct telling *t, const struct store_change *change, uint64_t id)
 {
     struct serve *serve = t->serve;
     struct store *store = serve->tree.store;
-    uint64_t id = change->kind == STORE_SECRET ? change->new_version : change->node;
 
-    if (!store_is_held(store, change->node))
-        return;
     t->order.act = NOTIFIER_SHOW;
     t->order.id = id;
     enum store_err err = store_path_below(store, serve->tree.top, change->node, t->order.path);
@@ -136,6 +137,75 @@ static void show(struct telling *t, const struct store_change *change)
     if (!t->stopped && store_show(store, id, 0, NULL) == STORE_OK)
         serve_note_shown(serve, id);
 }
+
+/* ---- Superseded inodes --------------------------------------------------- */
+
+static void begin_telling(struct kept *kept, uint64_t version)
+{
+    kept->telling.version = 0; /* until it is complete */
+    kept->telling.again = version < kept->shown;
+    kept->telling.below = UINT64_MAX;
+    kept->telling.ino = 0;
+    kept->telling.told = false;
+    kept->telling.version = version;
+}
+
+/* Have the watchers of one inode told, or hear that they have been. */
+static void tell(struct telling *t, uint64_t ino)
+{
+    struct kept_telling *telling = &t->serve->kept->telling;
+
+    if (telling->ino != ino) {
+        if (!drop_attributes(t->serve, ino))
+            return;
+        telling->told = false;
+        telling->ino = ino;
+    }
+    t->order.act = NOTIFIER_TOUCH;
+    t->order.id = ino;
+    t->order.path[0] = '\0';
+    ask(t);
+    if (t->stopped)
+        return;
+    telling->below = ino;
+    telling->ino = 0;
+}
+
+/* Tell the watchers of all versions that are superseded, or were until now. */
+static void tell_all(struct telling *t, const struct store_change *change)
+{
+    struct kept_telling *telling = &t->serve->kept->telling;
+    uint64_t ids[STORE_VERSIONS_KEPT];
+    size_t count;
+
+    if (store_version_ids(t->serve->tree.store, change->node, ids, STORE_VERSIONS_KEPT, &count) !=
+        STORE_OK)
+        count = 0;
+    for (size_t i = 0; i < count && !t->stopped && !t->no_notifier; i++)
+        if (ids[i] < telling->below && (ids[i] != telling->version || telling->again))
+            tell(t, ids[i]);
+    if (!t->stopped)
+        telling->version = 0;
+}
+
+/* A rotation that a former worker has shown, and died or was replaced before all were told of it,
+ * is gone on with. */
+static void show_and_tell(struct telling *t, const struct store_change *change)
+{
+    struct serve *serve = t->serve;
+    uint64_t id = change->kind == STORE_SECRET ? change->new_version : change->node;
+    bool is_rotation = change->kind == STORE_SECRET && change->kinds & STORE_CHANGED_VERSION;
+
+    if (store_is_held(serve->tree.store, change->node)) {
+        if (is_rotation)
+            begin_telling(serve->kept, id);
+        show(t, change, id);
+    }
+    if (!t->stopped && is_rotation && id != 0 && serve->kept->telling.version == id)
+        tell_all(t, change);
+}
+
+/* ---- Names that are gone ------------------------------------------------- */
 
 /* Whether the name is there, of another node by now. */
 static bool is_taken(const struct serve *serve, const struct store_change *change)
@@ -216,7 +286,7 @@ bool serve_changes(struct serve *serve, struct store_changes *changes, bool miss
     if (changes->count > 0)
         qsort(changes->items, changes->count, sizeof *changes->items, compare_changes);
     for (size_t i = 0; i < changes->count && !t.stopped; i++)
-        show(&t, &changes->items[i]);
+        show_and_tell(&t, &changes->items[i]);
     for (size_t i = 0; i < changes->count && !t.stopped; i++)
         forget(&t, &changes->items[i]);
     if (t.stopped)

@@ -143,11 +143,11 @@ static const int worker_calls[] = {
     SCMP_SYS(exit_group),
 };
 
-/* What the notifier does: orders, renames, the lines of its log. */
+/* What the notifier does: orders, renames, touches, the lines of its log. */
 static const int notifier_calls[] = {
     SCMP_SYS(recvfrom),   SCMP_SYS(sendto),          SCMP_SYS(openat2),      SCMP_SYS(renameat),
     SCMP_SYS(renameat2),  SCMP_SYS(unlinkat),        SCMP_SYS(close),        SCMP_SYS(write),
-    SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(exit_group), SCMP_SYS(restart_syscall), SCMP_SYS(rt_sigreturn), SCMP_SYS(fallocate),
 };
 
 /* Threads, but no process: a filter can't see the flags of clone3(2), without which glibc takes

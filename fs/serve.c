@@ -57,29 +57,45 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
     conn->time_gran = 1;
 }
 
+/* Whether the watchers of an inode are being told of a rotation. */
+static bool is_being_told(const struct serve *serve, uint64_t ino)
+{
+    return serve->kept->telling.ino == ino;
+}
+
 static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+    struct serve *serve = serve_of(req);
     struct stat st;
     trace(req, "LOOKUP", parent);
-    int error = tree_lookup(&serve_of(req)->tree, parent, name, &st);
+    int error = tree_lookup(&serve->tree, parent, name, &st);
+    if (!error && parent == TREE_INODE &&
+        (!is_being_told(serve, st.st_ino) || serve->kept->telling.told))
+        error = ENOENT; /* an order that is late, or carried out once more */
     if (error) {
         fuse_reply_err(req, error);
         return;
     }
     struct fuse_entry_param entry = to_entry(&st);
+    if (parent == TREE_INODE) /* the kernel is to keep none of it, not even the inode */
+        entry.attr_timeout = entry.entry_timeout = 0;
     fuse_reply_entry(req, &entry);
 }
 
 static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+    struct serve *serve = serve_of(req);
     struct stat st;
     (void)fi;
     trace(req, "GETATTR", ino);
-    int error = tree_stat(&serve_of(req)->tree, ino, &st);
+    int error = tree_stat(&serve->tree, ino, &st);
+    bool told = !error && is_being_told(serve, ino);
+    if (told)
+        st.st_nlink = 1; /* as long as the notifier has it open: see tree.c */
     if (error)
         fuse_reply_err(req, error);
     else
-        fuse_reply_attr(req, &st, VALID_SECONDS);
+        fuse_reply_attr(req, &st, told ? 0 : VALID_SECONDS);
 }
 
 static void on_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -214,7 +230,7 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct serve *serve = serve_of(req);
     trace(req, "OPEN", ino);
     int error = tree_open(&serve->tree, ino);
-    if (!error && (fi->flags & O_ACCMODE) != O_RDONLY)
+    if (!error && (fi->flags & O_ACCMODE) != O_RDONLY && !is_being_told(serve, ino))
         error = EROFS;
     if (error) {
         fuse_reply_err(req, error);
@@ -292,6 +308,23 @@ static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     fuse_reply_err(req, tree_unlink(&serve_of(req)->tree, parent, name));
 }
 
+/* What seems to be a write, and changes nothing. Noted before the answer, which the kernel takes
+ * from the next worker if this one dies. */
+static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                         struct fuse_file_info *fi)
+{
+    struct serve *serve = serve_of(req);
+    (void)mode;
+    (void)off;
+    (void)len;
+    (void)fi;
+    trace(req, "FALLOCATE", ino);
+    bool told = is_being_told(serve, ino);
+    if (told)
+        serve->kept->telling.told = true;
+    fuse_reply_err(req, told ? 0 : EROFS);
+}
+
 static const struct fuse_lowlevel_ops operations = {
     .init = on_init,
     .lookup = on_lookup,
@@ -308,6 +341,7 @@ static const struct fuse_lowlevel_ops operations = {
     .release = on_release,
     .rename = on_rename,
     .unlink = on_unlink,
+    .fallocate = on_fallocate,
 };
 
 /* ---- The session --------------------------------------------------------- */

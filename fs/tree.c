@@ -17,7 +17,7 @@
 #define SECOND_NS 1000000000
 
 /* Cookies of entries that have no id; ids begin above. */
-enum { COOKIE_DOT = 1, COOKIE_DOT_DOT, COOKIE_TREE, COOKIE_STAGE };
+enum { COOKIE_DOT = 1, COOKIE_DOT_DOT, COOKIE_TREE, COOKIE_STAGE, COOKIE_INODE };
 
 int tree_errno(enum store_err err)
 {
@@ -107,14 +107,14 @@ static struct stat to_stat(const struct store_attr *attr)
 
 static bool is_own_directory(uint64_t ino)
 {
-    return ino == TREE_SUPERBLOCK_ROOT || ino == TREE_STAGE;
+    return ino >= TREE_SUPERBLOCK_ROOT && ino <= TREE_INODE;
 }
 
 static struct stat own_directory(uint64_t ino)
 {
     return (struct stat){.st_ino = ino,
-                         .st_mode = S_IFDIR | (ino == TREE_STAGE ? 0700 : 0755),
-                         .st_nlink = ino == TREE_STAGE ? 2 : 4,
+                         .st_mode = S_IFDIR | (ino == TREE_SUPERBLOCK_ROOT ? 0755 : 0700),
+                         .st_nlink = ino == TREE_SUPERBLOCK_ROOT ? 5 : 2,
                          .st_blksize = BLOCK_BYTES};
 }
 
@@ -122,11 +122,13 @@ static int lookup_superblock_root(struct tree *tree, const char *name, struct st
 {
     if (strcmp(name, MOUNT_TREE) == 0)
         return tree_stat(tree, tree->top, ret_st);
-    return strcmp(name, MOUNT_STAGE) == 0 ? tree_stat(tree, TREE_STAGE, ret_st) : ENOENT;
+    if (strcmp(name, MOUNT_STAGE) == 0)
+        return tree_stat(tree, TREE_STAGE, ret_st);
+    return strcmp(name, MOUNT_INODE) == 0 ? tree_stat(tree, TREE_INODE, ret_st) : ENOENT;
 }
 
-/* The number that a name in stage/ is; 0 if it is none. */
-static uint64_t staged_number(const char *name)
+/* The number that a name in stage/ or inode/ is; 0 if it is none. */
+static uint64_t number_in(const char *name)
 {
     char *end;
     uint64_t number = name[0] >= '1' && name[0] <= '9' ? strtoull(name, &end, 10) : 0;
@@ -135,11 +137,23 @@ static uint64_t staged_number(const char *name)
 
 static int lookup_staged(struct tree *tree, const char *name, struct stat *ret_st)
 {
-    uint64_t number = staged_number(name);
+    uint64_t number = number_in(name);
     int error = number ? tree_stat(tree, number, ret_st) : ENOENT;
     if (!error && S_ISREG(ret_st->st_mode))
         ret_st->st_nlink = 1; /* as it will have under its name */
     return error;
+}
+
+/* Whose watchers are told must not have a link count of 0 when the name here is let go, or the
+ * kernel would take it for deleted, and end their watch. */
+static int lookup_inode(struct tree *tree, const char *name, struct stat *ret_st)
+{
+    uint64_t number = number_in(name);
+    int error = number ? tree_stat(tree, number, ret_st) : ENOENT;
+    if (error || !S_ISREG(ret_st->st_mode) || ret_st->st_ino != number)
+        return ENOENT;
+    ret_st->st_nlink = 1;
+    return 0;
 }
 
 /* What the kernel calls the root, if that is the top. */
@@ -197,6 +211,8 @@ int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct 
         return lookup_superblock_root(tree, name, ret_st);
     if (directory == TREE_STAGE)
         return lookup_staged(tree, name, ret_st);
+    if (directory == TREE_INODE)
+        return lookup_inode(tree, name, ret_st);
     if (strlen(name) > STORE_NAME_MAX)
         return ENAMETOOLONG;
     enum store_err err = store_lookup(tree->store, directory, name, &attr);
@@ -233,7 +249,7 @@ int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st)
 int tree_show(struct tree *tree, const char *number, uint64_t directory, const char *name,
               uint64_t *ret_shown)
 {
-    *ret_shown = staged_number(number);
+    *ret_shown = number_in(number);
     return tree_errno(store_show(tree->store, *ret_shown, directory, name));
 }
 
@@ -293,11 +309,14 @@ static int list_superblock_root(struct tree *tree, uint64_t cookie, const struct
     int error = tree_stat(tree, tree->top, &st);
     if (error || !visit_dots(TREE_SUPERBLOCK_ROOT, TREE_SUPERBLOCK_ROOT, cookie, list))
         return error;
-    if (cookie >= COOKIE_TREE || list->visit(list->arg, MOUNT_TREE, &st, COOKIE_TREE)) {
-        st = own_directory(TREE_STAGE);
-        if (cookie < COOKIE_STAGE)
-            list->visit(list->arg, MOUNT_STAGE, &st, COOKIE_STAGE);
-    }
+    if (cookie < COOKIE_TREE && !list->visit(list->arg, MOUNT_TREE, &st, COOKIE_TREE))
+        return 0;
+    st = own_directory(TREE_STAGE);
+    if (cookie < COOKIE_STAGE && !list->visit(list->arg, MOUNT_STAGE, &st, COOKIE_STAGE))
+        return 0;
+    st = own_directory(TREE_INODE);
+    if (cookie < COOKIE_INODE)
+        list->visit(list->arg, MOUNT_INODE, &st, COOKIE_INODE);
     return 0;
 }
 
@@ -310,8 +329,8 @@ int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit
     directory = from_kernel(tree, directory);
     if (directory == TREE_SUPERBLOCK_ROOT)
         return list_superblock_root(tree, cookie, &list);
-    if (directory == TREE_STAGE) {
-        visit_dots(TREE_STAGE, TREE_SUPERBLOCK_ROOT, cookie, &list); /* the rest is not listed */
+    if (is_own_directory(directory)) {
+        visit_dots(directory, TREE_SUPERBLOCK_ROOT, cookie, &list); /* the rest is not listed */
         return 0;
     }
     int error = stat_inode(tree, directory, &attr);

@@ -2,9 +2,10 @@
  * The tree as stat(2) sees it: from inode numbers to attributes and ACLs. Knows no FUSE.
  *
  * An inode is a version: a secret's number is its current version's id, a directory's its own id in
- * the store, the same after a restart. The superblock's root has the number 1 and two entries:
- * `tree`, which is the store's root directory or the one that `subdir` names, and `stage`, in which
- * every version and directory is found by its number, to be renamed to the name that is to show it.
+ * the store, the same after a restart. The superblock's root has the number 1 and three
+ * entries: `tree`, which is the store's root directory or the one that `subdir` names; `stage`, in
+ * which every version and directory is found by its number, to be renamed to the name that is to
+ * show it; and `inode`, in which every version is found by its number, to be touched.
  */
 #ifndef FS_TREE_H
 #define FS_TREE_H
@@ -15,7 +16,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-enum { TREE_SUPERBLOCK_ROOT = 1, TREE_STAGE };
+enum { TREE_SUPERBLOCK_ROOT = 1, TREE_STAGE, TREE_INODE };
 
 /* A name that is gone from the store and not yet from the kernel. */
 struct tree_leaving {

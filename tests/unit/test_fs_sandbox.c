@@ -155,13 +155,14 @@ static void test_forbidden_calls_kill(void **state)
     assert_all_kill(*state, forbidden, sizeof forbidden / sizeof forbidden[0]);
 }
 
-/* It opens directories and renames, but reads and writes no file, and makes no thread. */
+/* It opens, renames and touches, but reads and writes no file, and makes no thread. */
 static void test_the_notifier_may_do_even_less(void **state)
 {
     /* But for renameat2(2), which newer C libraries use. */
-    static const long more[] = {SYS_openat, SYS_open,   SYS_read,   SYS_pread64,
-                                SYS_mmap,   SYS_stat,   SYS_poll,   SYS_clone3,
-                                SYS_fcntl,  SYS_tgkill, SYS_unlink, SYS_rename};
+    static const long more[] = {SYS_openat,   SYS_open,   SYS_read,      SYS_pread64,
+                                SYS_mmap,     SYS_stat,   SYS_poll,      SYS_clone3,
+                                SYS_fcntl,    SYS_tgkill, SYS_unlink,    SYS_rename,
+                                SYS_pwrite64, SYS_writev, SYS_ftruncate, SYS_fsync};
 
     is_notifier = true;
     assert_all_kill(*state, more, sizeof more / sizeof more[0]);

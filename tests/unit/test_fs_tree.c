@@ -134,7 +134,7 @@ static void test_superblock_root(void **state)
     struct stat st = stat_of(&t, TREE_SUPERBLOCK_ROOT);
 
     assert_int_equal(st.st_mode, S_IFDIR | 0755);
-    assert_int_equal(st.st_nlink, 4); /* itself twice, and the ".." of tree and stage */
+    assert_int_equal(st.st_nlink, 5); /* itself twice, and the ".." of its directories */
     assert_int_equal(st.st_uid + st.st_gid, 0);
     assert_int_equal(lookup(&t, TREE_SUPERBLOCK_ROOT, "tree").st_ino, STORE_ROOT_ID);
     static const char *const others[] = {"a", "", ".", "..", "tre", "tree2", "TREE"};
@@ -515,6 +515,34 @@ static void test_stage(void **state)
     store_close(s);
 }
 
+static void test_inode(void **state)
+{
+    struct store *s = open_store(*state, STORE_READ_WRITE);
+    put_text(s, "a", "one");
+    uint64_t one = resolve(s, "a").version;
+    put_text(s, "a", "two");
+    uint64_t node = resolve(s, "a").node;
+    struct tree t = tree_of(s, NULL);
+    struct stat st = lookup(&t, TREE_SUPERBLOCK_ROOT, "inode");
+    char name[64];
+
+    assert_int_equal(st.st_ino, TREE_INODE);
+    assert_int_equal(st.st_mode, S_IFDIR | 0700);
+    stage_name(one, "", name);
+    assert_int_equal(tree_lookup(&t, TREE_INODE, name, &st), 0);
+    assert_int_equal(st.st_ino, one);
+    assert_int_equal(st.st_nlink, 1);
+    assert_int_equal(stat_of(&t, one).st_nlink, 0);
+    stage_name(node, "", name); /* versions only */
+    assert_int_equal(tree_lookup(&t, TREE_INODE, name, &st), ENOENT);
+    stage_name(STORE_ROOT_ID, "", name);
+    assert_int_equal(tree_lookup(&t, TREE_INODE, name, &st), ENOENT);
+    stage_name(UINT64_MAX, "", name);
+    assert_int_equal(tree_lookup(&t, TREE_INODE, name, &st), ENOENT);
+    assert_int_equal(tree_lookup(&t, TREE_INODE, "a", &st), ENOENT);
+    store_close(s);
+}
+
 static void test_hostile_stage_names(void **state)
 {
     struct store *s = open_store(*state, STORE_READ_WRITE);
@@ -781,7 +809,7 @@ static void test_list(void **state)
     check_every_resume(&t, resolve(s, "empty").node);
 
     page = list(&t, TREE_SUPERBLOCK_ROOT, 0, ENTRIES_MAX);
-    assert_names(&page, ". .. tree stage");
+    assert_names(&page, ". .. tree stage inode");
     assert_int_equal(page.entries[0].ino, TREE_SUPERBLOCK_ROOT);
     assert_int_equal(page.entries[1].ino, TREE_SUPERBLOCK_ROOT);
     assert_int_equal(page.entries[2].ino, STORE_ROOT_ID);
@@ -799,7 +827,7 @@ static void test_list_below_a_top(void **state)
     uint64_t d1 = resolve(s, "a/d1").node;
     struct page page = list(&t, TREE_SUPERBLOCK_ROOT, 0, ENTRIES_MAX);
 
-    assert_names(&page, ". .. tree stage");
+    assert_names(&page, ". .. tree stage inode");
     assert_int_equal(page.entries[2].ino, a);
     page = list(&t, a, 0, ENTRIES_MAX);
     assert_names(&page, ". .. s1 d1 s2 s3 d2");
@@ -1038,6 +1066,7 @@ int main(void)
         tree_test(test_top),
         tree_test(test_top_that_is_the_root),
         tree_test(test_stage),
+        tree_test(test_inode),
         tree_test(test_hostile_stage_names),
         tree_test(test_show),
         tree_test(test_unlink),
