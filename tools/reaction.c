@@ -101,14 +101,19 @@ static bool read_pid(const struct reaction *reaction, pid_t *ret_pid)
     char text[PID_TEXT] = "";
     struct stat st;
 
-    if (fd < 0 || fstat(fd, &st) != 0) {
+    bool failed = fd < 0 || fstat(fd, &st) != 0;
+    bool regular = !failed && S_ISREG(st.st_mode);
+    bool trusted = regular && (st.st_uid == 0 || st.st_uid == geteuid()) &&
+                   !(st.st_mode & (S_IWGRP | S_IWOTH));
+    if (trusted)
+        failed = read(fd, text, sizeof text - 1) < 0;
+
+    if (failed) {
         report(reaction, "%s", strerror(errno));
-    } else if (!S_ISREG(st.st_mode)) {
+    } else if (!regular) {
         report(reaction, "it is not a regular file");
-    } else if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH))) {
+    } else if (!trusted) {
         report(reaction, "others could have written it");
-    } else if (read(fd, text, sizeof text - 1) < 0) {
-        report(reaction, "%s", strerror(errno));
     } else if (!parse_pid(text, ret_pid)) {
         report(reaction, "there is no process id in it");
     } else {

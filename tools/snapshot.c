@@ -46,7 +46,9 @@ static int add(struct snapshot *snapshot, const char *path, ino_t ino)
         free(copy);
         return ENOMEM;
     }
-    snapshot->entries[snapshot->count++] = (struct snapshot_entry){copy, ino};
+    struct snapshot_entry *entry = &snapshot->entries[snapshot->count++];
+    entry->path = copy;
+    entry->ino = ino;
     return 0;
 }
 
@@ -199,8 +201,9 @@ bool snapshot_differ(const struct snapshot *before, const struct snapshot *after
         if (order == 0 && old->ino == new->ino)
             continue;
         differ = true;
-        if (out)
-            fprintf(out, "%s\n", order <= 0 ? old->path : new->path);
+        const struct snapshot_entry *changed = order <= 0 ? old : new;
+        if (out && changed)
+            fprintf(out, "%s\n", changed->path);
     }
     return differ;
 }

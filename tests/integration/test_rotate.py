@@ -26,7 +26,7 @@ from harness import (
     spawn,
 )
 
-KILLS = int(os.environ.get("SECRETFS_ROTATE_KILLS", "30"))  # of runs in the middle
+KILLS = int(os.environ.get("SECRETFS_ROTATE_KILLS", "10"))  # of runs in the middle; 30 is the long form
 
 
 def seconds(text):
