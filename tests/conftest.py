@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from sanitizers import report
 
 TEST_TIMEOUT_S = 300
 
@@ -19,21 +20,23 @@ class Hung(BaseException):
     """Not an Exception, so that no test catches it."""
 
 
+def pytest_configure(config):
+    """Mount the control files of FUSE connections, once for all processes that run tests."""
+    if not hasattr(config, "workerinput") and not os.path.ismount(harness.FUSE_CONNECTIONS):
+        subprocess.run(["mount", "-t", "fusectl", "none", harness.FUSE_CONNECTIONS], check=True)
+        unmount = ["umount", harness.FUSE_CONNECTIONS]
+        config.add_cleanup(lambda: subprocess.run(unmount, check=True))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine():
-    """Root, the programs, and the control files of FUSE connections."""
+    """Root, and the programs."""
     assert os.geteuid() == 0, "the tests mount and change users: run them as root"
     for program in (harness.SECRETCTL, harness.SECRETFS):
         assert program.exists(), f"{program} is not built; see tests/README.md"
     for variable in ("SECRETFS_STORE", "SECRETFS_KEY_FILE", "CREDENTIALS_DIRECTORY"):
         os.environ.pop(variable, None)
     os.umask(0o022)
-    ours = not os.path.ismount(harness.FUSE_CONNECTIONS)
-    if ours:
-        subprocess.run(["mount", "-t", "fusectl", "none", harness.FUSE_CONNECTIONS], check=True)
-    yield
-    if ours:
-        subprocess.run(["umount", harness.FUSE_CONNECTIONS], check=True)
 
 
 def _release_hung_test():
@@ -72,24 +75,27 @@ def sanitizers(watchdog):
         return
     before = set(Path(folder).iterdir())
     yield
-    # A program that was killed as it began to report leaves an empty file.
-    reports = [text for path in set(Path(folder).iterdir()) - before if (text := path.read_text())]
-    assert not reports, "\n".join(reports)
-
-
-measurements = []
+    reports = [report(path) for path in set(Path(folder).iterdir()) - before]
+    assert not any(reports), "\n".join(reports)
 
 
 @pytest.fixture
-def measured(request):
+def measured(record_property):
     """A function that keeps a line for the end of the report."""
-    return lambda line: measurements.append(f"{request.node.name}: {line}")
+    return lambda line: record_property("measured", line)
 
 
 def pytest_terminal_summary(terminalreporter):
-    if measurements:
+    lines = [
+        f"{test.nodeid.rpartition('::')[2]}: {line}"
+        for test in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        if test.when == "call"
+        for name, line in test.user_properties
+        if name == "measured"
+    ]
+    if lines:
         terminalreporter.section("measured")
-        terminalreporter.write_line("\n".join(measurements))
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ packages=(
     build-essential pkg-config meson ninja-build                                  # to build
     libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev libsystemd-dev libcmocka-dev
     clang clang-tidy clang-format cppcheck libclang-rt-14-dev mandoc              # to check
-    python3 python3-pytest python3-dotenv python3-watchdog                        # to test
+    python3 python3-pytest python3-pytest-xdist python3-dotenv python3-watchdog   # to test
     acl attr binutils fuse3 mount passwd procps strace systemd util-linux
     curl nodejs nginx-light openssh-client openssh-server openssl postgresql      # real clients
 )
@@ -171,18 +171,18 @@ raced_tests() {
         -k "not workers_are_killed and not no_commit_is_missed"
 }
 
-# Arguments are pytest's.
+# Most tests wait most of the time, so there are more processes than processors. Arguments are pytest's.
 python_tests() {
     say "integration tests and real clients"
     /usr/bin/python3 -m pytest -p no:cacheprovider -ra -q --durations=10 \
+        -n "$(($(nproc) + 1))" --dist loadgroup \
         --junit-xml="$logs/pytest.xml" "$@"
     count "$logs/pytest.xml"
 }
 
-# Reports of programs whose test did not notice. One that was killed as it began leaves an empty file.
+# Reports of programs whose test did not notice.
 sanitizer_reports() {
-    [ -z "$(find "$SECRETFS_SANITIZER_LOGS" -type f -size +0)" ] ||
-        { cat "$SECRETFS_SANITIZER_LOGS"/*; return 1; }
+    /usr/bin/python3 tests/sanitizers.py "$SECRETFS_SANITIZER_LOGS"
 }
 
 [ "$(id -u)" = 0 ] || give_up "the tests mount and change users: run them as root"

@@ -12,6 +12,9 @@ from harness import accepts_connections, end, eventually, free_port, identity, r
 
 LOGIN = "secretfs-test"
 
+# One user, one process.
+pytestmark = pytest.mark.xdist_group("login")
+
 
 @pytest.fixture
 def login(folder):
