@@ -192,7 +192,7 @@ static bool create_ordinary(struct mount *mount, const char *source, bool for_al
     mount->ordinary = fuser_mount(mount->path, source, for_all, &mount->device_fd);
     mount->for_all = for_all;
     if (mount->ordinary && mountinfo_find_path(mount->path, &entry) && entry.is_secretfs)
-        mount->id = entry.id;
+        mount->attached = entry;
     return mount->ordinary;
 }
 
@@ -241,7 +241,7 @@ static bool attach_tree(struct mount *mount)
                     move_mount(tree, "", mount->point_fd, "",
                                MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
     if (attached)
-        mount->id = mount_id_of(tree);
+        mountinfo_find_id(mount_id_of(tree), &mount->attached);
     else
         failed("mount at", mount->path);
     close(tree);
@@ -276,7 +276,8 @@ bool mount_attach(struct mount *mount)
 bool mount_attached(const struct mount *mount)
 {
     struct mountinfo_entry entry;
-    return mount->id != 0 && mountinfo_find_id(mount->id, &entry) && entry.is_secretfs;
+    return mount->attached.id != 0 && mountinfo_find_id(mount->attached.id, &entry) &&
+           strcmp(entry.device, mount->attached.device) == 0;
 }
 
 void mount_detach(struct mount *mount)
@@ -285,7 +286,7 @@ void mount_detach(struct mount *mount)
 
     if (!mount_attached(mount))
         return;
-    if (!mountinfo_find_path(mount->path, &entry) || entry.id != mount->id)
+    if (!mountinfo_find_path(mount->path, &entry) || entry.id != mount->attached.id)
         log_error("cannot umount '%s': something else is mounted over it", mount->path);
     else
         take_away(mount->path);

@@ -13,6 +13,8 @@
 #ifndef FS_MOUNT_H
 #define FS_MOUNT_H
 
+#include "mountinfo.h"
+
 #include <stdbool.h>
 
 /* The directory of the superblock that becomes the public mount. */
@@ -28,7 +30,7 @@ struct mount {
     int point_fd;   /* the directory below the mount; locked, so that one daemon only uses it */
     int device_fd;  /* /dev/fuse */
     int private_fd; /* the detached mount of the superblock; -1: none, as always if ordinary */
-    int id;         /* of the public mount, as in /proc/self/mountinfo; 0 before there is one */
+    struct mountinfo_entry attached; /* the public mount; id 0 before there is one */
     bool ordinary;
     bool for_all; /* an ordinary one is for more than its user */
 };

@@ -35,8 +35,9 @@ static bool parse(char *line, struct mountinfo_entry *ret_entry, char **ret_path
 
     ret_entry->is_secretfs = strstr(line, marker) != NULL;
     const char *id = strtok_r(line, " ", &save);
-    for (int skipped = 0; skipped < 3; skipped++)
-        strtok_r(NULL, " ", &save);
+    strtok_r(NULL, " ", &save);
+    const char *device = strtok_r(NULL, " ", &save);
+    strtok_r(NULL, " ", &save);
     *ret_path = strtok_r(NULL, " ", &save);
     const char *field = *ret_path;
     while (field && strcmp(field, "-") != 0)
@@ -46,6 +47,7 @@ static bool parse(char *line, struct mountinfo_entry *ret_entry, char **ret_path
     if (id == NULL || *ret_path == NULL || *ret_source == NULL)
         return false;
     ret_entry->id = (int)strtol(id, NULL, 10);
+    snprintf(ret_entry->device, sizeof ret_entry->device, "%s", device);
     unescape(*ret_path);
     unescape(*ret_source);
     return true;

@@ -8,8 +8,11 @@
 
 #define MOUNTINFO_SUBTYPE "secretfs" /* the filesystem type is then fuse.secretfs */
 
+#define MOUNTINFO_DEVICE 24
+
 struct mountinfo_entry {
-    int id;
+    int id;                        /* given again when the mount is gone */
+    char device[MOUNTINFO_DEVICE]; /* of the superblock, as major:minor */
     bool is_secretfs;
 };
 

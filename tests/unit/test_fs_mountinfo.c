@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PLACE "/mnt"
@@ -71,6 +72,16 @@ static void assert_not_mounted(const char *path)
     assert_int_equal(e.id, 4711);
 }
 
+static void assert_device(const struct mountinfo_entry *e, const char *path)
+{
+    struct stat st;
+    char device[MOUNTINFO_DEVICE];
+
+    assert_int_equal(stat(path, &st), 0);
+    snprintf(device, sizeof device, "%u:%u", major(st.st_dev), minor(st.st_dev));
+    assert_string_equal(e->device, device);
+}
+
 static void test_paths(void **state)
 {
     (void)state;
@@ -93,6 +104,7 @@ static void test_paths(void **state)
         assert_true(mountinfo_find_id(id, &e));
         assert_int_equal(e.id, id);
         assert_false(e.is_secretfs);
+        assert_device(&e, PLACE);
         take_off(paths[i]);
         assert_not_mounted(paths[i]);
         assert_false(mountinfo_find_id(id, &e));
