@@ -20,20 +20,30 @@
 
 /* ---- The socket's name --------------------------------------------------- */
 
-#define LINK_BYTES (sizeof(struct sockaddr_un) + sizeof CONTROL_LINK_SUFFIX)
+#define LINK_BYTES (sizeof(struct sockaddr_un) + sizeof CONTROL_MOUNT_SUFFIX)
 
-static void link_path(const char *socket_path, char ret_path[static LINK_BYTES])
+static void link_path(const char *socket_path, const char *suffix, char ret_path[static LINK_BYTES])
 {
-    snprintf(ret_path, LINK_BYTES, "%s" CONTROL_LINK_SUFFIX, socket_path);
+    snprintf(ret_path, LINK_BYTES, "%s%s", socket_path, suffix);
+}
+
+static bool make_link(const char *socket_path, const char *suffix, const char *target)
+{
+    char path[LINK_BYTES];
+
+    link_path(socket_path, suffix, path);
+    return symlink(target, path) == 0;
 }
 
 static void remove_names(const char *socket_path)
 {
+    static const char *const suffixes[] = {CONTROL_MOUNT_SUFFIX, CONTROL_STORE_SUFFIX, ""};
     char path[LINK_BYTES];
 
-    link_path(socket_path, path);
-    unlink(path);
-    unlink(socket_path);
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        link_path(socket_path, suffixes[i], path);
+        unlink(path);
+    }
 }
 
 /* A socket at which nobody listens belonged to a daemon that was killed, of whatever store. */
@@ -90,7 +100,6 @@ bool control_server_open(struct control_server *server, const char *store,
                          uid_t owner)
 {
     char prefix[CONTROL_PREFIX_BYTES + 1];
-    char link[LINK_BYTES];
     struct sockaddr_un address;
 
     *server = (struct control_server){.listening_fd = -1, .store = store};
@@ -99,12 +108,13 @@ bool control_server_open(struct control_server *server, const char *store,
     control_prefix(uuid, prefix);
     snprintf(server->name, sizeof server->name, "%s%d", prefix, (int)getpid());
     control_address(server->name, &address);
-    link_path(address.sun_path, link);
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     bool folder = mkdir(CONTROL_FOLDER, 0755) == 0 || errno == EEXIST;
     if (folder)
         remove_dead();
-    if (folder && server->epoll_fd >= 0 && symlink(mountpoint, link) == 0 &&
+    if (folder && server->epoll_fd >= 0 &&
+        make_link(address.sun_path, CONTROL_MOUNT_SUFFIX, mountpoint) &&
+        make_link(address.sun_path, CONTROL_STORE_SUFFIX, store) &&
         listen_at(server, &address, owner))
         return true;
     if (errno != EACCES)

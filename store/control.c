@@ -51,16 +51,29 @@ static bool is_gone(int error)
     return error == ECONNREFUSED || error == ENOENT || error == ECONNRESET || error == EPIPE;
 }
 
-/* What the name of its socket, and the link beside it, tell of a daemon that says nothing. */
+#define LINK_BYTES (sizeof CONTROL_FOLDER + NAME_MAX_BYTES + sizeof CONTROL_MOUNT_SUFFIX)
+
+/* Whether a daemon that can't be asked serves another copy of the store, as far as that can be
+ * seen. */
+static bool serves_another(const struct daemons *d, const char *name)
+{
+    char path[LINK_BYTES];
+    struct stat st;
+
+    snprintf(path, sizeof path, CONTROL_FOLDER "/%s" CONTROL_STORE_SUFFIX, name);
+    return stat(path, &st) == 0 && !control_is_about(&d->request, path);
+}
+
+/* What the name of its socket, and the links beside it, tell of a daemon that says nothing. */
 static void visit_silent(struct daemons *d, const char *name, int error)
 {
     struct control_reply reply = {.version = CONTROL_VERSION, .error = error};
-    char path[sizeof CONTROL_FOLDER + NAME_MAX_BYTES + sizeof CONTROL_LINK_SUFFIX];
+    char path[LINK_BYTES];
 
-    if (is_gone(error))
+    if (is_gone(error) || serves_another(d, name))
         return;
     reply.pid = (uint32_t)strtoul(name + CONTROL_PREFIX_BYTES, NULL, 10);
-    snprintf(path, sizeof path, CONTROL_FOLDER "/%s" CONTROL_LINK_SUFFIX, name);
+    snprintf(path, sizeof path, CONTROL_FOLDER "/%s" CONTROL_MOUNT_SUFFIX, name);
     if (readlink(path, reply.mountpoint, sizeof reply.mountpoint - 1) < 0)
         reply.mountpoint[0] = '\0';
     d->visit(d->arg, &reply);

@@ -1,8 +1,8 @@
 /*
  * How programs talk to the daemons that serve a store on this machine: one request and one reply
  * over a SOCK_SEQPACKET socket. A daemon's socket is CONTROL_FOLDER/UUID.PID and belongs to the
- * owner of the store, so that the kernel lets only them and root connect. The symbolic link
- * UUID.PID.mount beside it leads to the mount point.
+ * owner of the store, so that the kernel lets only them and root connect. Beside it, the symbolic
+ * links UUID.PID.mount and UUID.PID.store lead to the mount point and to the store's file.
  */
 #ifndef STORE_CONTROL_H
 #define STORE_CONTROL_H
@@ -13,7 +13,8 @@
 
 #define CONTROL_FOLDER "/run/secretfs"
 #define CONTROL_VERSION 1
-#define CONTROL_LINK_SUFFIX ".mount"
+#define CONTROL_MOUNT_SUFFIX ".mount"
+#define CONTROL_STORE_SUFFIX ".store"
 
 enum control_verb {
     CONTROL_STATUS = 1,

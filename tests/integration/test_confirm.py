@@ -18,6 +18,7 @@ from harness import (
     end,
     error_of,
     eventually,
+    identity,
     kill_worker,
     one_line,
     run,
@@ -146,6 +147,22 @@ def test_a_copy_of_the_store_is_not_waited_for(store, mount, folder):
     assert time.monotonic() - begun < 4
     assert (served.path / "a").read_bytes() == b"value"
     assert copy.json("status")["daemons"] == []
+
+
+def test_a_daemon_of_a_copy_that_may_not_be_asked_is_not_waited_for(store, mount, folder):
+    store.put("a", b"value")
+    mount()
+    copy = Store(folder / "copy")
+    copy.folder.mkdir()
+    for path in [store.key, *store.files()]:
+        shutil.copy2(path, copy.folder)
+    for path in [copy.folder, copy.key, *copy.files()]:
+        os.chown(path, 4242, 4242)
+    copy.ctl("put", "a", input=b"of the copy", **identity(4242))
+    # The daemon of the same file can't be left out.
+    for path in [store.folder, store.key, *store.files()]:
+        os.chown(path, 4242, 4242)
+    store.refuses(UNCONFIRMED, "put", "a", input=b"another", **identity(4242))
 
 
 def waiting_put(store, content):
