@@ -8,6 +8,7 @@
 #ifndef FS_HANDOFF_H
 #define FS_HANDOFF_H
 
+#include "reopen.h"
 #include "secmem.h"
 #include "store.h"
 
@@ -77,17 +78,20 @@ struct kept_telling {
  * Shared between the supervisor and its workers, one after the other. It says what the kernel knows
  * already: the INIT request, which it sends once and every worker has to see; the generation that
  * its caches are up to date with, 0 before there is any; the id below which every version is
- * shown by its name (store_hold_names()); and who has been told of a rotation.
+ * shown by its name (store_hold_names()); who has been told of a rotation; and who holds which
+ * inode.
  */
 struct kept {
     uint32_t init_bytes;
     unsigned char init[4096];
     _Atomic uint64_t applied;
     _Atomic uint64_t shown;
+    _Atomic uint64_t swapped;  /* a version whose name is being given to another, or 0 (notify.c) */
     _Atomic bool has_notifier; /* while there is a private mount */
     struct kept_telling telling;
     struct kept_task tasks[KEPT_TASKS];
     struct kept_death deaths[KEPT_TASKS];
+    struct reopen_kept reopen;
 };
 
 /* Send `handoff` with the key. Returns false with errno. */

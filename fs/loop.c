@@ -19,10 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifndef FUSE_UNIQUE_RESEND /* Linux 6.9 */
-#define FUSE_UNIQUE_RESEND (1ULL << 63)
-#endif
-
 /*
  * As much as the kernel wants to be offered for the largest of requests, a write of the default
  * max_write. Those that come here are small: a head and names. Their pages are locked, because a
@@ -113,6 +109,13 @@ static void refuse(const struct loop *loop, const struct fuse_in_header *in)
               LOOP_DEATHS_MAX);
 }
 
+static _Thread_local uint64_t current_request;
+
+uint64_t loop_request(void)
+{
+    return current_request;
+}
+
 static void process(const struct thread *t, size_t bytes)
 {
     const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)t->buffer;
@@ -125,6 +128,7 @@ static void process(const struct thread *t, size_t bytes)
     }
     t->task->since_ms = clock_now_ms();
     t->task->request = request;
+    current_request = in->unique;
     fuse_session_process_buf(t->loop->session, &buf);
     t->task->request = 0;
 }

@@ -8,7 +8,12 @@
 
 #include "handoff.h"
 
+#include <linux/fuse.h>
 #include <stdbool.h>
+
+#ifndef FUSE_UNIQUE_RESEND /* Linux 6.9 */
+#define FUSE_UNIQUE_RESEND (1ULL << 63)
+#endif
 
 struct fuse_session;
 struct loop;
@@ -37,6 +42,10 @@ struct loop *loop_start(struct fuse_session *session, int device_fd, struct kept
 
 /* Readable once the kernel has ended the session, or reading from the device has failed. */
 int loop_ended_fd(const struct loop *loop);
+
+/* The number of the request that this thread is at, with FUSE_UNIQUE_RESEND if it was sent again.
+ */
+uint64_t loop_request(void);
 
 /* Answer what has been begun, end the threads, release everything. False if reading had failed. */
 bool loop_stop(struct loop *loop);

@@ -81,7 +81,8 @@ static void cut_off(struct serve *serve, const struct store_change *change)
     if (store_version_ids(store, change->node, ids, STORE_VERSIONS_KEPT, &count) != STORE_OK)
         return;
     for (size_t i = 0; i < count; i++)
-        if (store_stat(store, ids[i], &attr) == STORE_OK && store_refusal(&attr) != STORE_OK)
+        if ((store_stat(store, ids[i], &attr) == STORE_OK && store_refusal(&attr) != STORE_OK) ||
+            reopen_state(&serve->reopen, ids[i]).version) /* which may be the one */
             fuse_lowlevel_notify_inval_inode(serve->session, ids[i], 0, 0);
 }
 
@@ -121,12 +122,35 @@ static void ask(struct telling *t)
                         !(error == ENOENT && t->order.act == NOTIFIER_UNLINK);
 }
 
+/*
+ * As long as the kernel may still have the attributes of a version from when it was current, it is
+ * opened as that (serve.c). A worker that dies in between leaves it to the next one.
+ */
+static void end_swap(struct serve *serve)
+{
+    drop_attributes(serve, serve->kept->swapped);
+    serve->kept->swapped = 0;
+}
+
+/* What the name shows the index tells, not the change. in: id  what it is to show */
+static void begin_swap(struct serve *serve, uint64_t node, uint64_t id)
+{
+    struct store_attr attr;
+
+    if (store_stat(serve->tree.store, node, &attr) != STORE_OK || attr.current == id)
+        return; /* shown meanwhile, by a request that a former worker has left */
+    if (serve->kept->swapped != attr.current)
+        end_swap(serve);
+    serve->kept->swapped = attr.current;
+}
+
 /* Swap a name that is held. Whatever comes of it, the name is shown afterwards. */
 static void show(struct telling *t, const struct store_change *change, uint64_t id)
 {
     struct serve *serve = t->serve;
     struct store *store = serve->tree.store;
 
+    begin_swap(serve, change->node, id);
     t->order.act = NOTIFIER_SHOW;
     t->order.id = id;
     enum store_err err = store_path_below(store, serve->tree.top, change->node, t->order.path);
@@ -136,6 +160,8 @@ static void show(struct telling *t, const struct store_change *change, uint64_t 
         t->look_up_again |= err != STORE_ERR_INVALID; /* what is elsewhere is in no cache */
     if (!t->stopped && store_show(store, id, 0, NULL) == STORE_OK)
         serve_note_shown(serve, id);
+    if (!t->stopped)
+        end_swap(serve);
 }
 
 /* ---- Superseded inodes --------------------------------------------------- */
@@ -295,5 +321,6 @@ bool serve_changes(struct serve *serve, struct store_changes *changes, bool miss
         look_up_again(serve, changes);
     for (size_t i = 0; i < changes->count; i++)
         drop_caches(serve, &changes->items[i]);
+    end_swap(serve);
     return true;
 }

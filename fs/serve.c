@@ -1,5 +1,5 @@
 /*
- * The FUSE session: one handler for each request, each a thin step to the tree.
+ * FUSE requests: one handler for each, a thin step to the tree.
  *
  * What makes a warm read one request: entries and attributes are valid for a day, pages are kept
  * across opens, and a close is not told (FOPEN_NOFLUSH). All of it stays right because an inode
@@ -57,6 +57,31 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
     conn->time_gran = 1;
 }
 
+/*
+ * A superseded inode has the size and times of the version that an open gives, unless somebody
+ * holds another: a handle's fstat(2) and its reads are to agree. Returns for how long that is
+ * valid.
+ */
+static double describe(struct serve *serve, struct stat *st)
+{
+    struct stat other;
+    uint64_t current = 0;
+    uint64_t node;
+    if (!S_ISREG(st->st_mode) || tree_superseded(&serve->tree, st->st_ino, &current, &node) ||
+        (current == 0 && serve->kept->swapped != st->st_ino))
+        return VALID_SECONDS;
+    struct reopen_state held = reopen_state(&serve->reopen, st->st_ino);
+    if (!held.own && serve->kept->swapped != st->st_ino &&
+        tree_stat(&serve->tree, held.version ? held.version : current, &other) == 0) {
+        st->st_size = other.st_size;
+        st->st_blocks = other.st_blocks;
+        st->st_atim = other.st_atim;
+        st->st_mtim = other.st_mtim;
+        st->st_ctim = other.st_ctim;
+    }
+    return 0;
+}
+
 /* Whether the watchers of an inode are being told of a rotation. */
 static bool is_being_told(const struct serve *serve, uint64_t ino)
 {
@@ -76,6 +101,8 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         fuse_reply_err(req, error);
         return;
     }
+    if (parent == TREE_INODE)
+        describe(serve, &st);
     struct fuse_entry_param entry = to_entry(&st);
     if (parent == TREE_INODE) /* the kernel is to keep none of it, not even the inode */
         entry.attr_timeout = entry.entry_timeout = 0;
@@ -89,13 +116,16 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     (void)fi;
     trace(req, "GETATTR", ino);
     int error = tree_stat(&serve->tree, ino, &st);
-    bool told = !error && is_being_told(serve, ino);
-    if (told)
-        st.st_nlink = 1; /* as long as the notifier has it open: see tree.c */
-    if (error)
+    if (error) {
         fuse_reply_err(req, error);
-    else
-        fuse_reply_attr(req, &st, told ? 0 : VALID_SECONDS);
+        return;
+    }
+    double valid = describe(serve, &st);
+    if (is_being_told(serve, ino)) {
+        st.st_nlink = 1; /* as long as the notifier has it open: see tree.c */
+        valid = 0;
+    }
+    fuse_reply_attr(req, &st, valid);
 }
 
 static void on_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -225,22 +255,65 @@ static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 
 /* ---- Values -------------------------------------------------------------- */
 
-static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+/* What an open for reading gives; see reopen.h. */
+static int choose(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct serve *serve = serve_of(req);
-    trace(req, "OPEN", ino);
-    int error = tree_open(&serve->tree, ino);
-    if (!error && (fi->flags & O_ACCMODE) != O_RDONLY && !is_being_told(serve, ino))
-        error = EROFS;
+    uint64_t current;
+    uint64_t node;
+    int error = tree_superseded(&serve->tree, ino, &current, &node);
+    if (error)
+        return error;
+    bool superseded = current != 0 && serve->kept->swapped != ino;
+    enum reopen_way way = reopen_way(&serve->reopen, loop_request(),
+                                     (uint32_t)fuse_req_ctx(req)->pid, node, ino, superseded);
+    if (way == REOPEN_AGAIN)
+        return ESTALE;
+    fi->fh = way == REOPEN_CURRENT ? current : ino;
+    fi->direct_io = serve->options.direct_io || way != REOPEN_OWN;
+    return tree_open(&serve->tree, fi->fh);
+}
+
+static void open_to_read(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct serve *serve = serve_of(req);
+    int error = choose(req, ino, fi);
     if (error) {
         fuse_reply_err(req, error);
         return;
     }
-    fi->fh = ino;
-    fi->direct_io = serve->options.direct_io;
     fi->keep_cache = !serve->options.direct_io;
     fi->noflush = 1;
-    fuse_reply_open(req, fi);
+    bool counted = reopen_add(&serve->reopen, loop_request(), ino, fi->fh);
+    if (fuse_reply_open(req, fi) != 0 && counted)
+        reopen_remove(&serve->reopen, loop_request() & ~FUSE_UNIQUE_RESEND, ino, fi->fh);
+}
+
+/* The notifier's, on the private mount. */
+static void open_to_touch(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct serve *serve = serve_of(req);
+    int error = is_being_told(serve, ino) ? tree_open(&serve->tree, ino) : EROFS;
+    fi->keep_cache = 1;
+    fi->noflush = 1;
+    if (error)
+        fuse_reply_err(req, error);
+    else
+        fuse_reply_open(req, fi);
+}
+
+static bool is_to_read(const struct fuse_file_info *fi)
+{
+    return (fi->flags & O_ACCMODE) == O_RDONLY;
+}
+
+static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    trace(req, "OPEN", ino);
+    if (is_to_read(fi))
+        open_to_read(req, ino, fi);
+    else
+        open_to_touch(req, ino, fi);
 }
 
 /* A read that fails is worth a line, though no more than one a second: whoever may read could fill
@@ -257,12 +330,26 @@ static void report(struct serve *serve, fuse_ino_t ino, enum store_err err)
     log_store_error("read the inode", number, err);
 }
 
+/*
+ * Whether the read would fill pages of the inode, through a mapping, with a version that not all
+ * who hold it read: mapped pages are the inode's, whatever was opened. Reads past the page cache
+ * are told by their lock owner.
+ */
+static bool would_mix(struct serve *serve, fuse_ino_t ino, const struct fuse_file_info *fi)
+{
+    return fi->fh != ino && fi->lock_owner == 0 && reopen_state(&serve->reopen, ino).several;
+}
+
 static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                     struct fuse_file_info *fi)
 {
     struct serve *serve = serve_of(req);
     size_t at = (size_t)off;
     trace(req, "READ", ino);
+    if (would_mix(serve, ino, fi)) {
+        fuse_reply_err(req, EIO);
+        return;
+    }
     struct secbuf value = values_take(&serve->values);
     enum store_err err = store_read(serve->tree.store, fi->fh, &value);
     if (err) {
@@ -277,12 +364,19 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)fi;
     trace(req, "RELEASE", ino);
+    if (is_to_read(fi))
+        reopen_remove(&serve_of(req)->reopen, loop_request(), ino, fi->fh);
     fuse_reply_err(req, 0);
 }
 
 /* ---- What the notifier does on the private mount ------------------------- */
+
+void serve_note_shown(struct serve *serve, uint64_t id)
+{
+    if (serve->kept->shown <= id)
+        serve->kept->shown = id + 1;
+}
 
 /*
  * The kernel holds the locks of both directories, so nobody looks the name up meanwhile. What is
@@ -325,7 +419,7 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
     fuse_reply_err(req, told ? 0 : EROFS);
 }
 
-static const struct fuse_lowlevel_ops operations = {
+const struct fuse_lowlevel_ops serve_operations = {
     .init = on_init,
     .lookup = on_lookup,
     .getattr = on_getattr,
@@ -343,125 +437,3 @@ static const struct fuse_lowlevel_ops operations = {
     .unlink = on_unlink,
     .fallocate = on_fallocate,
 };
-
-/* ---- The session --------------------------------------------------------- */
-
-void serve_note_shown(struct serve *serve, uint64_t id)
-{
-    if (serve->kept->shown <= id)
-        serve->kept->shown = id + 1;
-}
-
-static bool open_session(struct serve *serve, int device_fd)
-{
-    char name[] = "secretfs";
-    char *argv[] = {name, NULL};
-    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
-    char path[32];
-
-    serve->session = fuse_session_new(&args, &operations, sizeof operations, serve);
-    fuse_opt_free_args(&args);
-    serve->device_fd = serve->session ? fcntl(device_fd, F_DUPFD_CLOEXEC, 3) : -1;
-    if (serve->device_fd < 0)
-        return false;
-    /* From here on the session owns it, and closes it when destroyed. */
-    snprintf(path, sizeof path, "/dev/fd/%d", serve->device_fd);
-    return fuse_session_mount(serve->session, path) == 0;
-}
-
-/* The kernel's first request, answered and kept for the processes to come. */
-static bool receive_init(struct serve *serve, struct kept *kept)
-{
-    struct fuse_buf buf = {.mem = NULL};
-    int n;
-
-    do
-        n = fuse_session_receive_buf(serve->session, &buf);
-    while (n == -EINTR);
-    bool fits = n > 0 && (size_t)n <= sizeof kept->init;
-    if (fits) {
-        memcpy(kept->init, buf.mem, (size_t)n);
-        fuse_session_process_buf(serve->session, &buf);
-        kept->init_bytes = (uint32_t)n;
-    }
-    free(buf.mem);
-    return fits;
-}
-
-/* The kernel takes the answer to a replayed INIT for one to an unknown request, and says ENOENT,
- * which libfuse ignores; only libfuse has to see it. */
-static void replay_init(struct serve *serve, struct kept *kept)
-{
-    struct fuse_buf buf = {.mem = kept->init, .size = kept->init_bytes};
-    fuse_session_process_buf(serve->session, &buf);
-}
-
-static enum serve_result begin_session(struct serve *serve, struct kept *kept)
-{
-    if (kept->init_bytes == 0)
-        return receive_init(serve, kept) ? SERVE_STARTED : SERVE_FAILED;
-    if (kept->init_bytes > sizeof kept->init)
-        return SERVE_FAILED;
-    replay_init(serve, kept);
-    loop_note_deaths(kept);
-    return serve_resend(serve) ? SERVE_STARTED : SERVE_CANT_RESUME;
-}
-
-static enum serve_result begin(struct serve *serve, int device_fd)
-{
-    enum serve_result result = SERVE_FAILED;
-    int error = tree_set_top(&serve->tree, serve->options.subdir);
-    if (error) {
-        log_system_error("show the directory", serve->options.subdir, error);
-        return SERVE_FAILED;
-    }
-    if (open_session(serve, device_fd))
-        result = begin_session(serve, serve->kept);
-    if (result == SERVE_STARTED) {
-        serve->loop =
-            loop_start(serve->session, serve->device_fd, serve->kept, serve->options.workers);
-        result = serve->loop ? SERVE_STARTED : SERVE_FAILED;
-    }
-    if (result == SERVE_FAILED)
-        log_error("cannot start a FUSE session");
-    return result;
-}
-
-static void serve_free(struct serve *serve)
-{
-    if (serve->session)
-        fuse_session_destroy(serve->session);
-    values_release(&serve->values);
-    free(serve);
-}
-
-enum serve_result serve_start(struct store *store, int device_fd, struct kept *kept,
-                              const struct serve_options *options, struct serve **ret_serve)
-{
-    struct serve *serve = calloc(1, sizeof *serve);
-    if (serve == NULL) {
-        log_system_error("serve", "the store", ENOMEM);
-        return SERVE_FAILED;
-    }
-    *serve = (struct serve){.options = *options, .tree = TREE_INIT(store), .kept = kept};
-    serve->tree.top_is_root = options->top_is_root;
-    values_init(&serve->values);
-    enum serve_result result = begin(serve, device_fd);
-    if (result == SERVE_STARTED)
-        *ret_serve = serve;
-    else
-        serve_free(serve);
-    return result;
-}
-
-int serve_ended_fd(const struct serve *serve)
-{
-    return loop_ended_fd(serve->loop);
-}
-
-bool serve_stop(struct serve *serve)
-{
-    bool succeeded = loop_stop(serve->loop);
-    serve_free(serve);
-    return succeeded;
-}

@@ -1,6 +1,6 @@
 /*
- * What the two halves of serving share: serve.c answers requests, notify.c sends notifications.
- * Private.
+ * What the parts of serving share: session.c begins and ends it, serve.c answers requests, notify.c
+ * sends notifications. Private.
  */
 #ifndef FS_SESSION_H
 #define FS_SESSION_H
@@ -12,13 +12,18 @@
 #include <stdatomic.h>
 #include <time.h>
 
+struct fuse_lowlevel_ops;
 struct fuse_session;
 struct loop;
+
+/* The handlers of requests. */
+extern const struct fuse_lowlevel_ops serve_operations;
 
 struct serve {
     struct serve_options options;
     struct tree tree;
     struct values values;
+    struct reopen reopen;
     struct kept *kept;
     struct fuse_session *session;
     int device_fd; /* the session's own */

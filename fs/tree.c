@@ -263,15 +263,32 @@ int tree_unlink(struct tree *tree, uint64_t directory, const char *name)
     return 0;
 }
 
+static int stat_version(struct tree *tree, uint64_t ino, struct store_attr *ret_attr)
+{
+    int error = stat_inode(tree, from_kernel(tree, ino), ret_attr);
+    if (error)
+        return error;
+    if (ret_attr->kind == STORE_DIRECTORY)
+        return EISDIR;
+    return ret_attr->deleted ? ENOENT : 0;
+}
+
+int tree_superseded(struct tree *tree, uint64_t ino, uint64_t *ret_current, uint64_t *ret_node)
+{
+    struct store_attr attr;
+    int error = stat_version(tree, ino, &attr);
+    if (error)
+        return error;
+    *ret_current = attr.current == attr.version ? 0 : attr.current;
+    *ret_node = attr.node;
+    return 0;
+}
+
 int tree_open(struct tree *tree, uint64_t ino)
 {
     struct store_attr attr;
-    int error = stat_inode(tree, from_kernel(tree, ino), &attr);
-    if (error)
-        return error;
-    if (attr.kind == STORE_DIRECTORY)
-        return EISDIR;
-    return attr.deleted ? ENOENT : tree_errno(store_refusal(&attr));
+    int error = stat_version(tree, ino, &attr);
+    return error ? error : tree_errno(store_refusal(&attr));
 }
 
 /* ---- Directories --------------------------------------------------------- */

@@ -71,6 +71,13 @@ void tree_left(struct tree *tree);
 /* Whether `name` is gone from `directory`, so that the kernel may forget it: 0, or EROFS. */
 int tree_unlink(struct tree *tree, uint64_t directory, const char *name);
 
+/*
+ * Which version is to be had instead of `ino`, a version that its name does not show any more.
+ * ENOENT once the secret is removed, ESTALE, EISDIR. out: ret_current  the version that the name
+ * shows; 0 if that is `ino` out: ret_node     the secret
+ */
+int tree_superseded(struct tree *tree, uint64_t ino, uint64_t *ret_current, uint64_t *ret_node);
+
 /* Whether the version `ino` may be opened now: ENOENT once its secret is removed, EKEYREVOKED,
  * EKEYEXPIRED, ESTALE, EISDIR. */
 int tree_open(struct tree *tree, uint64_t ino);

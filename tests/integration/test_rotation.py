@@ -203,16 +203,6 @@ def test_many_rollbacks_to_and_fro(store, rotated):
         assert path.stat().st_size == len(expected)
 
 
-def test_a_handle_opened_again_by_its_number_gives_its_own_version(rotated):
-    path, rotate = rotated
-    fd = os.open(path, os.O_RDONLY)
-    rotate()
-    with open(f"/proc/self/fd/{fd}", "rb") as again:
-        assert os.fstat(again.fileno()).st_size == len(OLD)
-        assert again.read() == OLD
-    os.close(fd)
-
-
 def test_rm_takes_the_path_but_not_the_open_handle(store, rotated):
     path, _ = rotated
     fd = os.open(path, os.O_RDONLY)
