@@ -2,6 +2,7 @@
  * The operations on paths, inside a transaction: each finds its node, changes the record, writes
  * it.
  */
+#include "change.h"
 #include "fault.h"
 #include "write.h"
 
@@ -47,7 +48,7 @@ static enum store_err find_record(struct store *store, const char *path,
     return node_read(store, target.node->id, ret_record);
 }
 
-static enum store_err find_secret(struct store *store, const char *path,
+enum store_err change_find_secret(struct store *store, const char *path,
                                   struct node_record *ret_record)
 {
     enum store_err err = find_record(store, path, ret_record);
@@ -101,25 +102,31 @@ static struct store_version *current_version(struct store_details *d)
     return NULL;
 }
 
-/* Whether `value` is what the record's current version has. */
-static enum store_err same_value(struct store *store, const struct node_record *record,
-                                 const struct secbuf *value, bool *ret_same)
+enum store_err change_same_value(struct store *store, uint64_t version, const struct secbuf *value,
+                                 bool *ret_same)
 {
-    struct secbuf *current = &store->scratch;
-    enum store_err err = version_read(store, record->details.current, current);
+    struct secbuf *present = &store->scratch;
+    enum store_err err = version_read(store, version, present);
     if (!err)
-        *ret_same = current->len == value->len &&
-                    (value->len == 0 || sodium_memcmp(current->data, value->data, value->len) == 0);
-    secbuf_wipe(current);
+        *ret_same = present->len == value->len &&
+                    (value->len == 0 || sodium_memcmp(present->data, value->data, value->len) == 0);
+    secbuf_wipe(present);
     return err;
 }
 
-/* Make room for one more version: the oldest that is not current goes. */
+static bool has_label(const struct store_details *d, uint64_t version)
+{
+    return version == d->current || version == d->previous || version == d->pending;
+}
+
+/* Make room for one more version: the oldest without a label goes. */
 static enum store_err prune(struct store *store, struct store_details *d)
 {
+    uint32_t oldest = 0;
     if (d->version_count < STORE_VERSIONS_KEPT)
         return STORE_OK;
-    uint32_t oldest = d->versions[0].id == d->current ? 1 : 0;
+    while (has_label(d, d->versions[oldest].id))
+        oldest++;
     uint64_t id = d->versions[oldest].id;
     d->version_count--;
     memmove(&d->versions[oldest], &d->versions[oldest + 1],
@@ -127,23 +134,26 @@ static enum store_err prune(struct store *store, struct store_details *d)
     return write_deletion(store, TABLE_VERSION, id);
 }
 
-static enum store_err add_version(struct store *store, struct node_record *record,
-                                  const struct secbuf *value)
+enum store_err change_add_version(struct store *store, struct node_record *record,
+                                  enum store_label label, const struct secbuf *value)
 {
     struct store_details *d = &record->details;
     if (d->next_number == UINT32_MAX)
         return fault(STORE_ERR_LIMIT, "make", "the version", "its number is the last one");
-    enum store_err err = prune(store, d);
-    if (err)
-        return err;
     struct store_version version = {.id = store->to.next_id++,
                                     .number = d->next_number++,
                                     .size_bytes = (uint32_t)value->len,
                                     .created_ns = store->now_ns};
+    record->changed_ns = store->now_ns;
+    if (label == STORE_LABEL_PENDING)
+        d->pending = version.id;
+    else
+        change_make_current(store, record, version.id);
+    /* What has lost its label may be what goes. */
+    enum store_err err = prune(store, d);
+    if (err)
+        return err;
     d->versions[d->version_count++] = version;
-    d->previous = d->current;
-    d->current = version.id;
-    record->changed_ns = record->linked_ns = store->now_ns;
     return write_version(store, record, value);
 }
 
@@ -167,37 +177,13 @@ enum store_err store_put(struct store *store, const char *path, const struct sec
     } else {
         err = node_read(store, target.node->id, &record);
         if (!err && !force && current_version(&record.details)->revoked_ns == 0)
-            err = same_value(store, &record, value, &same);
+            err = change_same_value(store, record.details.current, value, &same);
     }
     if (!err && !same)
-        err = add_version(store, &record, value);
+        err = change_add_version(store, &record, STORE_LABEL_CURRENT, value);
     if (!err)
         *ret_number = current_version(&record.details)->number;
     return err;
-}
-
-enum store_err store_set_current(struct store *store, const char *path, uint32_t number)
-{
-    struct node_record record;
-    struct store_details *d = &record.details;
-    const struct store_version *v = NULL;
-
-    enum store_err err = find_secret(store, path, &record);
-    if (err)
-        return err;
-    for (uint32_t i = 0; i < d->version_count; i++)
-        if (number ? d->versions[i].number == number : d->versions[i].id == d->previous)
-            v = &d->versions[i];
-    if (v == NULL)
-        return fault(STORE_ERR_NO_VERSION, "roll back", NULL, NULL);
-    if (v->revoked_ns)
-        return fault(STORE_ERR_REVOKED, "roll back", NULL, NULL);
-    if (v->id == d->current)
-        return STORE_OK;
-    d->previous = d->current;
-    d->current = v->id;
-    record.changed_ns = record.linked_ns = store->now_ns;
-    return write_node(store, &record);
 }
 
 enum store_err store_revoke(struct store *store, const char *path, uint32_t number)
@@ -207,7 +193,7 @@ enum store_err store_revoke(struct store *store, const char *path, uint32_t numb
     bool found = number == 0;
     bool changed = false;
 
-    enum store_err err = find_secret(store, path, &record);
+    enum store_err err = change_find_secret(store, path, &record);
     if (err)
         return err;
     for (uint32_t i = 0; i < d->version_count; i++) {
@@ -231,7 +217,7 @@ enum store_err store_set_expiry(struct store *store, const char *path, int64_t e
 
     if (expires_ns < 0)
         return fault(STORE_ERR_INVALID, "set", "the time of expiry", "it is before 1970");
-    enum store_err err = find_secret(store, path, &record);
+    enum store_err err = change_find_secret(store, path, &record);
     if (err || record.details.expires_ns == expires_ns)
         return err;
     record.details.expires_ns = expires_ns;

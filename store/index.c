@@ -143,6 +143,20 @@ const struct index_node *index_find_child(const struct index *index,
     return index_node_at(index, slotmap_find(&index->children, hash, &key));
 }
 
+const struct index_version *index_label(const struct index *index, const struct index_node *node,
+                                        enum store_label label)
+{
+    switch (label) {
+    case STORE_LABEL_CURRENT:
+        return index_version_at(index, node->shown);
+    case STORE_LABEL_PREVIOUS:
+        return index_version_at(index, node->label_previous);
+    case STORE_LABEL_PENDING:
+        return index_version_at(index, node->label_pending);
+    }
+    return NULL;
+}
+
 const struct index_node *index_root(const struct index *index)
 {
     return index_find_node(index, STORE_ROOT_ID);

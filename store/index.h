@@ -31,9 +31,11 @@ struct index_node {
     uint32_t previous;
     uint32_t first_child; /* and its own entries */
     uint32_t last_child;
-    uint32_t first_version; /* secrets: newest first */
-    uint32_t current;       /* secrets: the version's slot, */
-    uint32_t shown;         /* and the one that its name shows; another only while it is held */
+    uint32_t first_version;  /* secrets: newest first */
+    uint32_t current;        /* secrets: the version's slot, */
+    uint32_t shown;          /* and the one that its name shows; another only while it is held */
+    uint32_t label_previous; /* secrets: the versions with these labels; 0 for none */
+    uint32_t label_pending;
     uint32_t subdirs;
     uint32_t uid;
     uint32_t gid;
@@ -74,6 +76,9 @@ const struct index_node *index_find_child(const struct index *index,
 
 const struct index_node *index_node_at(const struct index *index, uint32_t slot);
 const struct index_version *index_version_at(const struct index *index, uint32_t slot);
+/* The version of a secret with `label`, as its name shows it: NULL where none has it. */
+const struct index_version *index_label(const struct index *index, const struct index_node *node,
+                                        enum store_label label);
 /* The root directory, NULL before there is one. */
 const struct index_node *index_root(const struct index *index);
 /* The slots that have been used so far; free ones have kind 0. */

@@ -210,6 +210,12 @@ static enum store_err add_version(struct index *index, uint32_t node,
     return STORE_OK;
 }
 
+/* The slot of the version with a label, 0 for none; `version` is one that the node lists, or 0. */
+static uint32_t labeled(const struct index *index, uint64_t version)
+{
+    return version ? index_version_slot(index, version) : 0;
+}
+
 /* Bring the node's list of versions, newest first, in line with the record's, oldest first. */
 static enum store_err set_versions(struct index *index, uint32_t node,
                                    const struct store_details *details)
@@ -217,7 +223,6 @@ static enum store_err set_versions(struct index *index, uint32_t node,
     uint32_t old = index->nodes[node].first_version;
     uint32_t list = 0;
 
-    index->nodes[node].current = 0;
     for (uint32_t i = 0; i < details->version_count; i++) {
         const struct store_version *version = &details->versions[i];
         uint32_t slot = index_version_slot(index, version->id);
@@ -246,10 +251,11 @@ static enum store_err set_versions(struct index *index, uint32_t node,
         index->versions[slot].revoked = details->versions[i].revoked_ns != 0;
         index->versions[slot].next = list;
         list = slot;
-        if (details->versions[i].id == details->current)
-            index->nodes[node].current = slot;
     }
     index->nodes[node].first_version = list;
+    index->nodes[node].current = labeled(index, details->current);
+    index->nodes[node].label_previous = labeled(index, details->previous);
+    index->nodes[node].label_pending = labeled(index, details->pending);
     return STORE_OK;
 }
 
@@ -303,17 +309,32 @@ static void set_shown(const struct index *index, struct index_node *n, bool was_
         n->shown = n->current;
 }
 
+/*
+ * The version that a secret's name showed when `first` was the next id. The one that was current
+ * before tells most; else the newest there was, less what is pending, which never was current.
+ */
+static uint32_t shown_before(const struct index *index, const struct index_node *n, uint64_t first)
+{
+    const struct index_version *versions = index->versions;
+    uint32_t shown = n->current;
+
+    if (shown != 0 && versions[shown].id >= first && n->label_previous != 0 &&
+        versions[n->label_previous].id < first)
+        return n->label_previous;
+    while (shown != 0 && (versions[shown].id >= first || shown == n->label_pending))
+        shown = versions[shown].next;
+    return shown;
+}
+
 void index_hold_names(struct index *index, uint64_t first)
 {
     index->holding = true;
     for (uint32_t i = 1; i < index->node_slots; i++) {
         struct index_node *n = &index->nodes[i];
-        uint32_t shown = n->current;
 
         if (n->kind == 0 || n->deleted_ns || n->id == STORE_ROOT_ID)
             continue;
-        while (shown != 0 && index->versions[shown].id >= first)
-            shown = index->versions[shown].next;
+        uint32_t shown = shown_before(index, n, first);
         n->hidden = n->kind == STORE_DIRECTORY ? n->id >= first : shown == 0;
         n->shown = shown ? shown : n->current;
     }

@@ -35,6 +35,7 @@ enum node_field {
     NODE_VERSIONS,
     NODE_REVOKED,
     NODE_EXPIRES,
+    NODE_PENDING,
     NODE_ROTATE_EVERY = 40,
     NODE_GENERATOR,
 };
@@ -275,6 +276,8 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
     at = put_revoked(at, d);
     if (d->expires_ns)
         at = put_number(at, NODE_EXPIRES, (uint64_t)d->expires_ns, 8);
+    if (d->pending)
+        at = put_number(at, NODE_PENDING, d->pending, 8);
     return (size_t)(put_rotation(at, &d->rotation) - out);
 }
 
@@ -299,11 +302,20 @@ static void take_acl(struct reader *r, struct policy *p)
     }
 }
 
-/* Versions in ascending order of number and id, the current and previous ones among them. */
+/* Whether a label is on no version, or on one that is listed and not current. */
+static bool label_valid(const struct store_details *d, uint64_t version)
+{
+    bool listed = version == 0;
+
+    for (uint32_t i = 0; i < d->version_count; i++)
+        listed |= version == d->versions[i].id;
+    return listed && version != d->current;
+}
+
+/* Versions in ascending order of number and id, the current one among them. */
 static bool versions_valid(const struct store_details *d)
 {
     bool current = false;
-    bool previous = d->previous == 0;
 
     for (uint32_t i = 0; i < d->version_count; i++) {
         const struct store_version *v = &d->versions[i];
@@ -313,9 +325,8 @@ static bool versions_valid(const struct store_details *d)
         if (i > 0 && (v->number <= v[-1].number || v->id <= v[-1].id))
             return false;
         current |= v->id == d->current;
-        previous |= v->id == d->previous;
     }
-    return current && previous && d->current != d->previous;
+    return current && label_valid(d, d->previous);
 }
 
 static void take_versions(struct reader *r, struct store_details *d)
@@ -430,8 +441,9 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
         valid = versions_valid(d);
         take_revoked(&r, d);
         d->expires_ns = (int64_t)take_optional_number(&r, NODE_EXPIRES);
+        d->pending = take_optional_number(&r, NODE_PENDING);
         take_rotation(&r, &d->rotation);
-        valid &= d->expires_ns >= 0;
+        valid &= d->expires_ns >= 0 && label_valid(d, d->pending);
         break;
     }
     if (!valid || !finished(&r) || !place_valid(ret_node) || !policy_valid(&ret_node->policy))

@@ -246,8 +246,19 @@ enum store_err store_find_id(const struct store *store, uint64_t id,
     return STORE_OK;
 }
 
-enum store_err store_lookup(struct store *store, uint64_t directory, const char *name,
-                            struct store_attr *ret_attr)
+/* What `n` is in the view of `label`; false where it is not there. */
+static bool in_view(const struct index *index, const struct index_node *n, enum store_label label,
+                    struct store_attr *ret_attr)
+{
+    const struct index_version *v = index_label(index, n, label);
+    if (n->hidden || (v == NULL && n->kind == STORE_SECRET))
+        return false;
+    *ret_attr = attributes(index, n, v);
+    return true;
+}
+
+enum store_err store_lookup_label(struct store *store, uint64_t directory, const char *name,
+                                  enum store_label label, struct store_attr *ret_attr)
 {
     const struct index_node *dir = NULL;
     size_t len = strnlen(name, STORE_NAME_MAX + 1);
@@ -258,13 +269,17 @@ enum store_err store_lookup(struct store *store, uint64_t directory, const char 
     enum store_err err = find_directory(store, directory, &dir);
     if (!err) {
         const struct index_node *n = index_find_child(store->index, dir, name, len);
-        if (n && !n->hidden)
-            *ret_attr = attributes(store->index, n, NULL);
-        else
+        if (n == NULL || !in_view(store->index, n, label, ret_attr))
             err = not_found();
     }
     pthread_rwlock_unlock(&store->lock);
     return err;
+}
+
+enum store_err store_lookup(struct store *store, uint64_t directory, const char *name,
+                            struct store_attr *ret_attr)
+{
+    return store_lookup_label(store, directory, name, STORE_LABEL_CURRENT, ret_attr);
 }
 
 enum store_err store_stat(struct store *store, uint64_t id, struct store_attr *ret_attr)
@@ -326,8 +341,8 @@ static const struct index_node *entry_after(const struct index *index, const str
     return n;
 }
 
-enum store_err store_list(struct store *store, uint64_t directory, uint64_t after,
-                          store_visit_fn *visit, void *arg)
+enum store_err store_list_label(struct store *store, uint64_t directory, enum store_label label,
+                                uint64_t after, store_visit_fn *visit, void *arg)
 {
     const struct index_node *dir = NULL;
 
@@ -337,13 +352,19 @@ enum store_err store_list(struct store *store, uint64_t directory, uint64_t afte
         const struct index *index = store->index;
         const struct index_node *n = entry_after(index, dir, after);
         for (; n; n = index_node_at(index, n->next)) {
-            struct store_attr attr = attributes(index, n, NULL);
-            if (!n->hidden && !visit(arg, index_name(index, n), &attr))
+            struct store_attr attr;
+            if (in_view(index, n, label, &attr) && !visit(arg, index_name(index, n), &attr))
                 break;
         }
     }
     pthread_rwlock_unlock(&store->lock);
     return err;
+}
+
+enum store_err store_list(struct store *store, uint64_t directory, uint64_t after,
+                          store_visit_fn *visit, void *arg)
+{
+    return store_list_label(store, directory, STORE_LABEL_CURRENT, after, visit, arg);
 }
 
 /* Write the path of a node, deleted ones where they were, to the end of `path`; returns its

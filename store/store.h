@@ -40,7 +40,8 @@
 #define STORE_PASSPHRASE_MAX 1024
 #define STORE_GENERATOR_MAX 64
 #define STORE_ROTATION_MAX_S (3650ULL * 24 * 60 * 60) /* ten years */
-#define STORE_VERSIONS_KEPT 100 /* a secret's oldest superseded versions go beyond this many */
+#define STORE_VERSIONS_KEPT 100 /* a secret's oldest versions without a label go beyond this many \
+                                 */
 
 struct store;
 
@@ -125,6 +126,10 @@ void store_close(struct store *store);
 
 enum store_kind { STORE_DIRECTORY = 1, STORE_SECRET = 2 };
 
+/* Movable names for versions of a secret. Current is on one version always, the others on at most
+ * one, and never on the current one. */
+enum store_label { STORE_LABEL_CURRENT, STORE_LABEL_PREVIOUS, STORE_LABEL_PENDING };
+
 /*
  * What stat(2) would say of an id. For a secret's own id, or its current version's, `version` is
  * the current one; for a superseded version's id it is that one.
@@ -182,6 +187,18 @@ STORE_CHECKED enum store_err store_list(struct store *store, uint64_t directory,
                                         store_visit_fn *visit, void *arg);
 
 /*
+ * store_lookup() and store_list() in the view of `label`: `attr` tells of the version with the
+ * label, and a secret without one is not found, nor visited. Directories are as ever. A name that
+ * is held is not there before it is shown; labels but `current` are not held.
+ */
+STORE_CHECKED enum store_err store_lookup_label(struct store *store, uint64_t directory,
+                                                const char *name, enum store_label label,
+                                                struct store_attr *ret_attr);
+STORE_CHECKED enum store_err store_list_label(struct store *store, uint64_t directory,
+                                              enum store_label label, uint64_t after,
+                                              store_visit_fn *visit, void *arg);
+
+/*
  * The same for deleted nodes that can be restored, the whole store's, in no particular order;
  * `path` is where each was, and `deleted_ns` when it was removed.
  */
@@ -213,7 +230,8 @@ struct store_details {
     int64_t created_ns;
     char description[STORE_DESCRIPTION_MAX + 1];
     uint64_t current;               /* version ids, 0 for none */
-    uint64_t previous;              /* the one that was current before */
+    uint64_t previous;              /* the one that was current before, or was labeled so */
+    uint64_t pending;               /* the one that is to become current */
     int64_t expires_ns;             /* 0: never */
     uint32_t next_number;           /* the number the next version will get */
     struct store_rotation rotation; /* secrets: all zero where none is set */
@@ -283,7 +301,7 @@ enum store_change_kind {
     STORE_CHANGED_REMOVED = 1 << 1, /* it is gone from old_parent/name */
     STORE_CHANGED_MOVED = 1 << 2,   /* from old_parent/name to new_parent */
     STORE_CHANGED_VERSION = 1 << 3, /* old_version was current, new_version is */
-    STORE_CHANGED_POLICY = 1 << 4,  /* owner, group, mode, ACL, revocation, time of expiry … */
+    STORE_CHANGED_POLICY = 1 << 4,  /* owner, group, mode, ACL, revocation, expiry, labels … */
 };
 
 struct store_change {
@@ -420,6 +438,24 @@ STORE_CHECKED enum store_err store_mkdir(struct store *store, const char *path);
 STORE_CHECKED enum store_err store_put(struct store *store, const char *path,
                                        const struct secbuf *value, bool force,
                                        uint32_t *ret_number);
+
+/*
+ * A new version of the secret at `path` that becomes `pending`, while the current one stays; what
+ * was pending is kept without the label. The same value as the pending one makes no new version
+ * unless that is revoked. out:    ret_number  the number of the version that is now pending
+ * errors: NOT_FOUND (also where there is no such secret: its first version is current), LIMIT
+ * (value beyond STORE_VALUE_MAX), IS_DIRECTORY …
+ */
+STORE_CHECKED enum store_err store_put_pending(struct store *store, const char *path,
+                                               const struct secbuf *value, uint32_t *ret_number);
+
+/*
+ * Put `label` on version `number`, off the one that had it; 0 takes it away. `current` is as
+ * store_set_current() has it, and what becomes current is pending no more. errors: NO_VERSION,
+ * REVOKED, INVALID (`current` taken away, another label for what is current), IS_DIRECTORY …
+ */
+STORE_CHECKED enum store_err store_set_label(struct store *store, const char *path,
+                                             enum store_label label, uint32_t number);
 
 /*
  * Make version `number` current again; 0 means the previous one. errors: NO_VERSION, REVOKED,

@@ -376,9 +376,13 @@ static bool change_model(struct model *m, struct node_record *n, uint64_t id)
         n->deleted_ns = 7;
     } else if (what < 8 && n->kind == STORE_SECRET) {
         struct store_details *d = &n->details;
-        if (d->version_count == 4) /* the oldest goes */
+        if (d->version_count == 4) { /* the oldest goes */
+            d->pending = d->pending == d->versions[0].id ? 0 : d->pending;
             memmove(d->versions, d->versions + 1, --d->version_count * sizeof d->versions[0]);
+        }
         list_version(n, m->next_version++);
+    } else if (what == 8 && n->details.version_count > 1) {
+        n->details.pending = choose(m, 2) ? n->details.versions[0].id : 0;
     } else {
         return policy_set_entry(&n->policy, POLICY_USER, choose(m, 20), 5) == STORE_OK;
     }
@@ -428,6 +432,13 @@ static void compare_entries(struct model *m, const struct index *index,
     assert_int_equal(found->subdirs, subdirs);
 }
 
+static void compare_label(const struct index *index, const struct index_node *found,
+                          enum store_label label, uint64_t expected)
+{
+    const struct index_version *v = index_label(index, found, label);
+    assert_int_equal(v ? v->id : 0, expected);
+}
+
 static void compare_versions(const struct node_record *n, const struct index *index,
                              const struct index_node *found)
 {
@@ -443,6 +454,9 @@ static void compare_versions(const struct node_record *n, const struct index *in
     assert_int_equal(i, 0);
     if (n->details.current)
         assert_int_equal(index_version_at(index, found->current)->id, n->details.current);
+    compare_label(index, found, STORE_LABEL_CURRENT, n->details.current);
+    compare_label(index, found, STORE_LABEL_PREVIOUS, n->details.previous);
+    compare_label(index, found, STORE_LABEL_PENDING, n->details.pending);
 }
 
 static void compare_node(struct model *m, const struct index *index, const struct node_record *n)

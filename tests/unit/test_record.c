@@ -91,6 +91,26 @@ static struct node_record a_revoked_secret(void)
     return n;
 }
 
+static struct node_record a_pending_secret(void)
+{
+    struct node_record n = {.id = 17,
+                            .kind = STORE_SECRET,
+                            .parent = 16,
+                            .name = "key",
+                            .name_len = 3,
+                            .created_ns = 100,
+                            .changed_ns = 300,
+                            .linked_ns = 301,
+                            .policy = policy_make(70, 71, 0400),
+                            .details = {.current = 18,
+                                        .pending = 20,
+                                        .next_number = 4,
+                                        .version_count = 2,
+                                        .versions = {{18, 1, 5, 100, 0}, {20, 3, 1048576, 300, 0}},
+                                        .rotation = {.every_s = 86400}}};
+    return n;
+}
+
 /* The largest node that there can be. */
 static struct node_record a_full_secret(void)
 {
@@ -106,6 +126,7 @@ static struct node_record a_full_secret(void)
     n.details.version_count = STORE_VERSIONS_KEPT;
     n.details.current = 100;
     n.details.previous = 101;
+    n.details.pending = 102;
     n.details.next_number = STORE_VERSIONS_KEPT + 1;
     n.details.expires_ns = INT64_MAX;
     return n;
@@ -157,6 +178,7 @@ static void assert_same_node(const struct node_record *a, const struct node_reco
     assert_string_equal(a->details.description, b->details.description);
     assert_int_equal(a->details.current, b->details.current);
     assert_int_equal(a->details.previous, b->details.previous);
+    assert_int_equal(a->details.pending, b->details.pending);
     assert_int_equal(a->details.next_number, b->details.next_number);
     assert_int_equal(a->details.version_count, b->details.version_count);
     assert_int_equal(a->details.rotation.every_s, b->details.rotation.every_s);
@@ -192,6 +214,7 @@ static void test_node(void **state)
     struct node_record secret = a_secret();
     struct node_record rotated = a_rotated_secret();
     struct node_record revoked = a_revoked_secret();
+    struct node_record pending = a_pending_secret();
     struct node_record full = a_full_secret();
 
     round_trip(&root, "record_root_directory");
@@ -201,6 +224,7 @@ static void test_node(void **state)
     full.details.rotation.every_s = STORE_ROTATION_MAX_S;
     memset(full.details.rotation.generator, 'g', STORE_GENERATOR_MAX);
     round_trip(&revoked, "record_revoked_secret");
+    round_trip(&pending, "record_pending_secret");
     round_trip(&full, NULL);
     rotated.details.rotation.every_s = 0;
     round_trip(&rotated, NULL);
@@ -369,8 +393,8 @@ static void test_mutations(void **state)
 {
     (void)state;
     static const char *const nodes[] = {"record_root_directory", "record_directory",
-                                        "record_secret", "record_revoked_secret",
-                                        "record_rotated_secret"};
+                                        "record_secret",         "record_revoked_secret",
+                                        "record_rotated_secret", "record_pending_secret"};
     size_t len;
     const unsigned char *bytes = vector("record_root", &len);
     mutate(root_again, bytes, len, 0);
@@ -503,6 +527,10 @@ static void test_version_lists(void **state)
     refused_with(a_secret(), node.details.current = 0);
     refused_with(a_secret(), node.details.previous = 19);
     refused_with(a_secret(), node.details.previous = 20);
+    refused_with(a_secret(), node.details.pending = 19);
+    refused_with(a_secret(), node.details.pending = 20); /* it is current */
+    refused_with(a_pending_secret(), node.details.pending = 18);
+    refused_with(a_pending_secret(), node.details.versions[1].id = 21);
     refused_with(a_secret(), node.details.next_number = 3);
     refused_with(a_secret(), node.details.versions[0].number = 0);
     refused_with(a_secret(), node.details.versions[0].number = 3);
