@@ -302,33 +302,6 @@ static void take_acl(struct reader *r, struct policy *p)
     }
 }
 
-/* Whether a label is on no version, or on one that is listed and not current. */
-static bool label_valid(const struct store_details *d, uint64_t version)
-{
-    bool listed = version == 0;
-
-    for (uint32_t i = 0; i < d->version_count; i++)
-        listed |= version == d->versions[i].id;
-    return listed && version != d->current;
-}
-
-/* Versions in ascending order of number and id, the current one among them. */
-static bool versions_valid(const struct store_details *d)
-{
-    bool current = false;
-
-    for (uint32_t i = 0; i < d->version_count; i++) {
-        const struct store_version *v = &d->versions[i];
-        if (v->id <= STORE_ROOT_ID || v->number == 0 || v->number >= d->next_number ||
-            v->size_bytes > STORE_VALUE_MAX)
-            return false;
-        if (i > 0 && (v->number <= v[-1].number || v->id <= v[-1].id))
-            return false;
-        current |= v->id == d->current;
-    }
-    return current && label_valid(d, d->previous);
-}
-
 static void take_versions(struct reader *r, struct store_details *d)
 {
     const unsigned char *list = NULL;
@@ -390,15 +363,6 @@ static void take_rotation(struct reader *r, struct store_rotation *rotation)
         r->bad = true;
 }
 
-static bool place_valid(const struct node_record *node)
-{
-    if (node->id == STORE_ROOT_ID)
-        return node->kind == STORE_DIRECTORY && node->parent == 0 && node->name_len == 0 &&
-               node->deleted_ns == 0;
-    return node->id > STORE_ROOT_ID && node->parent >= STORE_ROOT_ID && node->parent != node->id &&
-           record_name_valid(node->name, node->name_len, node->parent == STORE_ROOT_ID);
-}
-
 static void take_node(struct reader *r, struct node_record *node)
 {
     node->kind = (enum store_kind)take_number(r, NODE_KIND, 1);
@@ -438,15 +402,16 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
         d->current = take_number(&r, NODE_CURRENT, 8);
         d->previous = take_optional_number(&r, NODE_PREVIOUS);
         take_versions(&r, d);
-        valid = versions_valid(d);
+        valid = record_versions_valid(d);
         take_revoked(&r, d);
         d->expires_ns = (int64_t)take_optional_number(&r, NODE_EXPIRES);
         d->pending = take_optional_number(&r, NODE_PENDING);
         take_rotation(&r, &d->rotation);
-        valid &= d->expires_ns >= 0 && label_valid(d, d->pending);
+        valid &= d->expires_ns >= 0 && record_label_valid(d, d->pending);
         break;
     }
-    if (!valid || !finished(&r) || !place_valid(ret_node) || !policy_valid(&ret_node->policy))
+    if (!valid || !finished(&r) || !record_place_valid(ret_node) ||
+        !policy_valid(&ret_node->policy))
         return fault_row(STORE_ERR_INTEGRITY, "read", "node", id, "its record is malformed");
     return STORE_OK;
 }

@@ -56,6 +56,16 @@ bool record_description_valid(const char *text);
 /* Whether `generator` ends within its array and is UTF-8 without control characters. */
 bool record_generator_valid(const char generator[STORE_GENERATOR_MAX + 1]);
 
+/* Whether the versions are in ascending order of number and id, and have the labels but `pending`,
+ * which comes after them. */
+bool record_versions_valid(const struct store_details *details);
+
+/* Whether a label is on no version (0), or on one that is listed and not current. */
+bool record_label_valid(const struct store_details *details, uint64_t version);
+
+/* Whether the node may be where its record says. */
+bool record_place_valid(const struct node_record *node);
+
 /* Encode into `out`, which has room for RECORD_*_MAX bytes. Returns the length. */
 size_t record_encode_root(const struct root_record *root, unsigned char *out);
 size_t record_encode_node(const struct node_record *node, unsigned char *out);

@@ -153,6 +153,11 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static uint32_t number_of(const struct index_version *version)
+{
+    return version ? version->number : 0;
+}
+
 static struct store_attr attributes(const struct index *index, const struct index_node *n,
                                     const struct index_version *version)
 {
@@ -176,6 +181,8 @@ static struct store_attr attributes(const struct index *index, const struct inde
         attr.version = version->id;
         attr.current = n->hidden ? 0 : shown->id;
         attr.number = version->number;
+        attr.previous_number = number_of(index_version_at(index, n->label_previous));
+        attr.pending_number = number_of(index_version_at(index, n->label_pending));
         attr.size_bytes = version->size_bytes;
         attr.revoked = version->revoked;
         attr.expires_ns = index_expires(index, n);

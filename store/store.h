@@ -40,8 +40,7 @@
 #define STORE_PASSPHRASE_MAX 1024
 #define STORE_GENERATOR_MAX 64
 #define STORE_ROTATION_MAX_S (3650ULL * 24 * 60 * 60) /* ten years */
-#define STORE_VERSIONS_KEPT 100 /* a secret's oldest versions without a label go beyond this many \
-                                 */
+#define STORE_VERSIONS_KEPT 100 /* a secret's oldest without a label go beyond this many */
 
 struct store;
 
@@ -140,12 +139,15 @@ struct store_attr {
     enum store_kind kind;
     uint32_t uid;
     uint32_t gid;
-    uint16_t mode;       /* permission bits, the mask as group bits where there is an ACL */
-    bool has_acl;        /* store_policy() tells it */
-    bool deleted;        /* taken out of the tree; `parent` is where it was */
-    uint64_t version;    /* secrets: the version this speaks of, else 0 */
-    uint64_t current;    /* secrets: the version the path shows, else 0 */
-    uint32_t number;     /* secrets: the version's number, from 1 */
+    uint16_t mode;    /* permission bits, the mask as group bits where there is an ACL */
+    bool has_acl;     /* store_policy() tells it */
+    bool deleted;     /* taken out of the tree; `parent` is where it was */
+    uint64_t version; /* secrets: the version this speaks of, else 0 */
+    uint64_t current; /* secrets: the version the path shows, else 0 */
+    uint32_t number;  /* secrets: the version's number, from 1 */
+    uint32_t
+        previous_number; /* secrets: the numbers of the versions with these labels, 0 for none */
+    uint32_t pending_number;
     uint32_t size_bytes; /* secrets: of that version's value */
     bool revoked;        /* secrets: that version is */
     uint32_t subdirs;    /* directories: directories in it */
@@ -187,9 +189,8 @@ STORE_CHECKED enum store_err store_list(struct store *store, uint64_t directory,
                                         store_visit_fn *visit, void *arg);
 
 /*
- * store_lookup() and store_list() in the view of `label`: `attr` tells of the version with the
- * label, and a secret without one is not found, nor visited. Directories are as ever. A name that
- * is held is not there before it is shown; labels but `current` are not held.
+ * The same in the view of `label`: of secrets only those with the label, and `attr` tells of the
+ * version with it. Names may be held there too, labels but `current` are not.
  */
 STORE_CHECKED enum store_err store_lookup_label(struct store *store, uint64_t directory,
                                                 const char *name, enum store_label label,
@@ -440,11 +441,10 @@ STORE_CHECKED enum store_err store_put(struct store *store, const char *path,
                                        uint32_t *ret_number);
 
 /*
- * A new version of the secret at `path` that becomes `pending`, while the current one stays; what
- * was pending is kept without the label. The same value as the pending one makes no new version
- * unless that is revoked. out:    ret_number  the number of the version that is now pending
- * errors: NOT_FOUND (also where there is no such secret: its first version is current), LIMIT
- * (value beyond STORE_VALUE_MAX), IS_DIRECTORY …
+ * A new version that becomes `pending`, while the current one stays; what was pending is kept
+ * without the label. The same value as the pending one makes no new version unless that is revoked.
+ * out: ret_number  of the version that is now pending errors: NOT_FOUND (there is no secret, whose
+ * first version would be current), LIMIT (value beyond STORE_VALUE_MAX), IS_DIRECTORY …
  */
 STORE_CHECKED enum store_err store_put_pending(struct store *store, const char *path,
                                                const struct secbuf *value, uint32_t *ret_number);

@@ -26,6 +26,8 @@ enum status versions_run(struct cli *cli);
 extern const struct cli_option rollback_options[];
 enum status rollback_run(struct cli *cli);
 
+enum status label_run(struct cli *cli);
+
 extern const struct cli_option revoke_options[];
 enum status revoke_run(struct cli *cli);
 enum status expire_run(struct cli *cli);

@@ -15,7 +15,7 @@ enum { OPTION_VERSION = CLI_OPTION_FIRST, OPTION_LABEL };
 
 const struct cli_option get_options[] = {
     {OPTION_VERSION, "version", "N", "the version with this number"},
-    {OPTION_LABEL, "label", "L", "the version with this label: current, previous"},
+    {OPTION_LABEL, "label", "L", "the version with this label: " VERSION_LABELS},
     {0, NULL, NULL, NULL},
 };
 
@@ -35,10 +35,10 @@ static enum status write_value(const struct secbuf *value)
     return STATUS_DONE;
 }
 
-static enum status get(const struct cli *cli, const struct task *task, uint32_t number)
+static enum status get(const struct cli *cli, const struct task *task, uint32_t number,
+                       enum store_label label)
 {
     SECBUF_AUTO struct secbuf value = SECBUF_INIT;
-    const char *label = cli_value(cli, OPTION_LABEL);
     struct store_attr attr;
     uint64_t version;
     enum store_err err = store_resolve(cli->store, task->object, &attr);
@@ -48,7 +48,7 @@ static enum status get(const struct cli *cli, const struct task *task, uint32_t 
     if (attr.kind == STORE_DIRECTORY)
         return fail_code(task, STORE_ERR_IS_DIRECTORY);
     version = attr.version;
-    if (number > 0 || label)
+    if (number > 0 || label != STORE_LABEL_CURRENT)
         err = version_pick(cli->store, attr.node, number, label, &version);
     if (err == STORE_OK)
         err = store_read(cli->store, version, &value);
@@ -58,13 +58,17 @@ static enum status get(const struct cli *cli, const struct task *task, uint32_t 
 enum status get_run(struct cli *cli)
 {
     const struct task task = {"get", cli->operands[0]};
+    const char *name = cli_value(cli, OPTION_LABEL);
+    enum store_label label = STORE_LABEL_CURRENT;
     uint32_t number = 0;
     enum status status;
 
+    if (name && !version_label_parse(name, &label))
+        return fail_usage("get", "'--label %s' is none of " VERSION_LABELS, name);
     if (cli_has(cli, OPTION_VERSION) && cli_has(cli, OPTION_LABEL))
         return fail_usage("get", "'--version' and '--label' exclude each other");
     status = cli_number(cli, OPTION_VERSION, 1, UINT32_MAX, &number);
     if (status == STATUS_DONE)
         status = unlock_store(cli, STORE_READ_ONLY);
-    return status == STATUS_DONE ? get(cli, &task, number) : status;
+    return status == STATUS_DONE ? get(cli, &task, number, label) : status;
 }

@@ -31,7 +31,7 @@ static const struct command commands[] = {
      init_options, "Make a new store, and its key file where there is none.", NULL},
     {"put", put_run, 1, CLI_MANY, true, true,
      "PATH [--file F | --generate SPEC] [--owner U] [--group G] [--mode M] [--acl SPEC] "
-     "[--expires WHEN] [--description T] [--if-version N] [--force] [-p]",
+     "[--expires WHEN] [--description T] [--if-version N] [--force | --label L] [-p]",
      put_options, "Store a new secret, or a new version of one, from standard input.",
      generate_notes},
     {"get", get_run, 1, 1, false, false, "PATH [--version N | --label L]", get_options,
@@ -44,6 +44,11 @@ static const struct command commands[] = {
      "List the versions of a secret, the newest first.", NULL},
     {"rollback", rollback_run, 1, 1, true, true, "PATH [--to N]", rollback_options,
      "Make an older version of a secret current again.", NULL},
+    {"label", label_run, 3, 3, true, true, "PATH LABEL N", NULL,
+     "Put a label on another version of a secret, or take it away.",
+     "LABEL is current, previous or pending. N is the number of a version, or 'none' to take the\n"
+     "label away, but for current. What is pending becomes current with "
+     "'secretctl label PATH current N'.\n"},
     {"revoke", revoke_run, 1, 1, false, true, "PATH [--version N]", revoke_options,
      "Never give a version of a secret out again; without --version, all that there are.",
      "Reading fails then with EKEYREVOKED, through open descriptors and mappings too. A new "

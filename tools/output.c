@@ -41,6 +41,11 @@ json_t *output_json_time(int64_t time_ns)
     return json_string(text);
 }
 
+json_t *output_json_number(uint32_t number)
+{
+    return number ? json_integer(number) : json_null();
+}
+
 const char *output_refusal(const struct store_attr *attr)
 {
     enum store_err err = store_refusal(attr);
@@ -55,12 +60,14 @@ json_t *output_json_node(const char *path, const struct store_attr *attr)
     char mode[8];
 
     snprintf(mode, sizeof(mode), "%04o", attr->mode & 0777U);
-    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:I, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "path",
-                     path, "type", secret ? "secret" : "directory", "owner", names_user(attr->uid),
-                     "uid", (json_int_t)attr->uid, "group", names_group(attr->gid), "gid",
-                     (json_int_t)attr->gid, "mode", mode, "acl", attr->has_acl, "size",
-                     secret ? json_integer(attr->size_bytes) : json_null(), "version",
-                     secret ? json_integer(attr->number) : json_null(), "revoked",
+    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:I, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "path", path, "type", secret ? "secret" : "directory", "owner",
+                     names_user(attr->uid), "uid", (json_int_t)attr->uid, "group",
+                     names_group(attr->gid), "gid", (json_int_t)attr->gid, "mode", mode, "acl",
+                     attr->has_acl, "size", secret ? json_integer(attr->size_bytes) : json_null(),
+                     "version", output_json_number(attr->number), "previous",
+                     output_json_number(attr->previous_number), "pending",
+                     output_json_number(attr->pending_number), "revoked",
                      secret ? json_boolean(attr->revoked) : json_null(), "expires",
                      attr->expires_ns ? output_json_time(attr->expires_ns) : json_null(),
                      "modified", output_json_time(attr->mtime_ns));

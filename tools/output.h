@@ -21,12 +21,16 @@ void output_rfc3339(int64_t time_ns, char ret_text[static OUTPUT_TIME]);
 /* The time as a JSON string. */
 json_t *output_json_time(int64_t time_ns);
 
+/* A number from 1, as JSON; 0 is null. */
+json_t *output_json_number(uint32_t number);
+
 /* "revoked" or "expired" where the version that `attr` speaks of is not given out; else "". */
 const char *output_refusal(const struct store_attr *attr);
 
 /*
  * What every command tells of a node: path, type, owner, uid, group, gid, mode, acl, size, version,
- * revoked, expires, modified. NULL when out of memory, as with jansson's own functions.
+ * previous, pending, revoked, expires, modified. NULL when out of memory, as with jansson's own
+ * functions.
  */
 json_t *output_json_node(const char *path, const struct store_attr *attr);
 

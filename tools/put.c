@@ -16,6 +16,7 @@
 #include "prompt.h"
 #include "text.h"
 #include "unlock.h"
+#include "versionpick.h"
 #include "when.h"
 
 #include <string.h>
@@ -27,6 +28,7 @@ enum {
     OPTION_DESCRIPTION,
     OPTION_IF_VERSION,
     OPTION_FORCE,
+    OPTION_LABEL,
 };
 
 const struct cli_option put_options[] = {
@@ -38,6 +40,8 @@ const struct cli_option put_options[] = {
     {OPTION_IF_VERSION, "if-version", "N",
      "only if N is the current version; 0: only if there is no such secret"},
     {OPTION_FORCE, "force", NULL, "a new version even if the value is the same"},
+    {OPTION_LABEL, "label", "L",
+     "what it becomes: current, or pending, while the current one stays"},
     {'p', "parents", NULL, "make missing directories above it (root:root 0755)"},
     {0, NULL, NULL, NULL},
 };
@@ -49,9 +53,23 @@ struct put_request {
     struct policy_edit edit;
     bool conditional;
     uint32_t if_version;
-    uint32_t number; /* the version that became current */
+    bool pending;
+    uint32_t number; /* the version that became current, or pending */
     int64_t expires_ns;
 };
+
+static enum status parse_label(const struct cli *cli, struct put_request *request)
+{
+    const char *name = cli_value(cli, OPTION_LABEL);
+    enum store_label label = STORE_LABEL_CURRENT;
+
+    if (name && (!version_label_parse(name, &label) || label == STORE_LABEL_PREVIOUS))
+        return fail_usage("put", "'--label %s' is neither current nor pending", name);
+    request->pending = label == STORE_LABEL_PENDING;
+    if (request->pending && cli_has(cli, OPTION_FORCE))
+        return fail_usage("put", "'--label pending' and '--force' exclude each other");
+    return STATUS_DONE;
+}
 
 static enum status parse(const struct cli *cli, struct put_request *request)
 {
@@ -75,6 +93,8 @@ static enum status parse(const struct cli *cli, struct put_request *request)
     request->edit.umask = cli->umask;
     request->conditional = cli_has(cli, OPTION_IF_VERSION);
     status = cli_number(cli, OPTION_IF_VERSION, 0, UINT32_MAX, &request->if_version);
+    if (status == STATUS_DONE)
+        status = parse_label(cli, request);
     if (status == STATUS_DONE)
         status = edit_parse_options(cli, &request->edit);
     return status;
@@ -140,7 +160,9 @@ static enum store_err write_all(const struct cli *cli, struct put_request *reque
 
     if (cli_has(cli, 'p'))
         err = paths_make_parents(store, request->path);
-    if (err == STORE_OK)
+    if (err == STORE_OK && request->pending)
+        err = store_put_pending(store, request->path, &request->value, &request->number);
+    else if (err == STORE_OK)
         err = store_put(store, request->path, &request->value, cli_has(cli, OPTION_FORCE),
                         &request->number);
     if (err == STORE_OK && !edit_empty(&request->edit))
@@ -153,12 +175,15 @@ static enum store_err write_all(const struct cli *cli, struct put_request *reque
 }
 
 /* A value that nobody could read is not what somebody wants to put. */
-static enum status check_readable(const struct cli *cli, const struct task *task)
+static enum status check_readable(const struct cli *cli, const struct task *task,
+                                  const struct put_request *request)
 {
     char when[OUTPUT_TIME];
     struct store_attr attr;
     enum store_err err = store_resolve(cli->store, task->object, &attr);
 
+    if (request->pending)
+        attr.revoked = false; /* the current version may be; what is put is another */
     if (err == STORE_OK)
         err = store_refusal(&attr);
     if (err == STORE_OK)
@@ -177,6 +202,11 @@ static enum status put(struct cli *cli, const struct task *task, struct put_requ
          "make it with 'secretctl mkdir', or use -p"},
         {STORE_OK, NULL, NULL},
     };
+    static const struct fail_hint pending_hints[] = {
+        {STORE_ERR_NOT_FOUND, "there is no such secret",
+         "put its first version without '--label pending'"},
+        {STORE_OK, NULL, NULL},
+    };
     enum status status = unlock_store(cli, STORE_READ_WRITE);
     enum store_err err;
 
@@ -189,7 +219,10 @@ static enum status put(struct cli *cli, const struct task *task, struct put_requ
     if (status != STATUS_DONE)
         return status;
     err = write_all(cli, request);
-    status = err == STORE_OK ? check_readable(cli, task) : fail_hinted(task, err, hints);
+    if (err == STORE_OK)
+        status = check_readable(cli, task, request);
+    else
+        status = fail_hinted(task, err, request->pending ? pending_hints : hints);
     return status == STATUS_DONE ? change_commit(cli, task) : status;
 }
 

@@ -104,6 +104,10 @@ static void print_shown(const struct shown *shown)
     }
     if (secret) {
         printf("version:     %" PRIu32 "%s\n", attr->number, attr->revoked ? " (revoked)" : "");
+        if (attr->previous_number)
+            printf("previous:    %" PRIu32 "\n", attr->previous_number);
+        if (attr->pending_number)
+            printf("pending:     %" PRIu32 "\n", attr->pending_number);
         printf("size:        %" PRIu32 "\n", attr->size_bytes);
         printf("versions:    %" PRIu32 "\n", shown->details.version_count);
         if (attr->expires_ns)

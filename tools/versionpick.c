@@ -1,31 +1,57 @@
 /*
- * Which version of a secret a person means: by its number, by its label, or the current one.
- *
- * Prints nothing. The labels are known here and nowhere else in the tool.
+ * Names of labels, and finding versions by them. See versionpick.h.
  */
 #include "versionpick.h"
 
 #include <string.h>
 
-const char *version_label(const struct store_details *details, uint64_t version)
+static const char *const names[] = {[STORE_LABEL_CURRENT] = "current",
+                                    [STORE_LABEL_PREVIOUS] = "previous",
+                                    [STORE_LABEL_PENDING] = "pending"};
+#define LABELS (sizeof(names) / sizeof(names[0]))
+
+bool version_label_parse(const char *name, enum store_label *ret_label)
 {
-    if (version == details->current)
-        return "current";
-    return version == details->previous ? "previous" : NULL;
+    for (unsigned i = 0; i < LABELS; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *ret_label = (enum store_label)i;
+            return true;
+        }
+    }
+    return false;
 }
 
-static bool matches(const struct store_details *details, const struct store_version *version,
-                    uint32_t number, const char *label)
+const char *version_label_name(enum store_label label)
 {
-    const char *own = version_label(details, version->id);
-
-    if (number > 0)
-        return version->number == number;
-    return own && strcmp(own, label ? label : "current") == 0;
+    return names[label];
 }
 
-enum store_err version_pick(struct store *store, uint64_t node, uint32_t number, const char *label,
-                            uint64_t *ret_version)
+/* The version with a label, 0 for none. */
+static uint64_t labeled(const struct store_details *details, enum store_label label)
+{
+    switch (label) {
+    case STORE_LABEL_CURRENT:
+        return details->current;
+    case STORE_LABEL_PREVIOUS:
+        return details->previous;
+    case STORE_LABEL_PENDING:
+        return details->pending;
+    }
+    return 0;
+}
+
+const char *version_next_label(const struct store_details *details, uint64_t version, unsigned *at)
+{
+    while (*at < LABELS) {
+        unsigned label = (*at)++;
+        if (labeled(details, (enum store_label)label) == version)
+            return names[label];
+    }
+    return NULL;
+}
+
+enum store_err version_pick(struct store *store, uint64_t node, uint32_t number,
+                            enum store_label label, uint64_t *ret_version)
 {
     struct store_details details;
     enum store_err err = store_details(store, node, &details);
@@ -33,8 +59,9 @@ enum store_err version_pick(struct store *store, uint64_t node, uint32_t number,
     if (err != STORE_OK)
         return err;
     for (uint32_t i = 0; i < details.version_count; i++) {
-        if (matches(&details, &details.versions[i], number, label)) {
-            *ret_version = details.versions[i].id;
+        const struct store_version *version = &details.versions[i];
+        if (number > 0 ? version->number == number : version->id == labeled(&details, label)) {
+            *ret_version = version->id;
             return STORE_OK;
         }
     }

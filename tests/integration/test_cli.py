@@ -529,6 +529,7 @@ COMMANDS = [
     "show",
     "versions",
     "rollback",
+    "label",
     "revoke",
     "expire",
     "rotation",

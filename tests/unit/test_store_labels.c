@@ -73,6 +73,8 @@ static void assert_labels(struct store *s, const char *path, uint32_t current, u
     assert_int_equal(number_of(&d, d.current), current);
     assert_int_equal(number_of(&d, d.previous), previous);
     assert_int_equal(number_of(&d, d.pending), pending);
+    assert_int_equal(resolve(s, path).previous_number, previous);
+    assert_int_equal(resolve(s, path).pending_number, pending);
     assert_int_equal(in_view(s, path, STORE_LABEL_CURRENT), current);
     assert_int_equal(in_view(s, path, STORE_LABEL_PREVIOUS), previous);
     assert_int_equal(in_view(s, path, STORE_LABEL_PENDING), pending);

@@ -46,7 +46,7 @@ _secretctl()
         mapfile -t COMPREPLY < <(compgen -g -- "$cur")
         return
         ;;
-    --label) words='current previous' ;;
+    --label) [[ $command == put ]] && words='current pending' || words='current previous pending' ;;
     --generate) words='password alnum digits hex base64 uuid' ;;
     --signal) words='HUP INT TERM USR1 USR2' ;;
     --passphrase-fd | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | -m | --modify | -x | --remove)
@@ -61,6 +61,8 @@ _secretctl()
             words=$(_secretctl_help | grep '^-')
         elif [[ -z $command || $command == help ]]; then
             words=$(_secretctl_help | grep -v '^-')
+        elif [[ $command == label ]]; then
+            words='current previous pending none'
         fi
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
