@@ -53,17 +53,32 @@ static bool drop_attributes(struct serve *serve, uint64_t ino)
                                                    tree_kernel_ino(&serve->tree, ino), -1, 0) == 0;
 }
 
+/* The same for what the views have of it too. */
+static void drop_all_attributes(struct serve *serve, uint64_t id)
+{
+    for (int label = STORE_LABEL_CURRENT; id && label <= STORE_LABEL_PENDING; label++)
+        drop_attributes(serve, tree_view((enum store_label)label, id));
+}
+
 static void drop_policy(struct serve *serve, const struct store_change *change)
 {
     uint64_t ids[STORE_VERSIONS_KEPT];
     size_t count;
 
-    drop_attributes(serve, change->node);
+    drop_all_attributes(serve, change->node);
     if (store_version_ids(serve->tree.store, change->node, ids, STORE_VERSIONS_KEPT, &count) !=
         STORE_OK)
         return;
     for (size_t i = 0; i < count; i++)
-        drop_attributes(serve, ids[i]);
+        drop_all_attributes(serve, ids[i]);
+}
+
+/* The pages of a version, through whichever view they were read. */
+static void drop_pages(struct serve *serve, uint64_t version)
+{
+    for (int label = STORE_LABEL_CURRENT; label <= STORE_LABEL_PENDING; label++)
+        fuse_lowlevel_notify_inval_inode(serve->session,
+                                         tree_view((enum store_label)label, version), 0, 0);
 }
 
 /*
@@ -83,7 +98,7 @@ static void cut_off(struct serve *serve, const struct store_change *change)
     for (size_t i = 0; i < count; i++)
         if ((store_stat(store, ids[i], &attr) == STORE_OK && store_refusal(&attr) != STORE_OK) ||
             reopen_state(&serve->reopen, ids[i]).version) /* which may be the one */
-            fuse_lowlevel_notify_inval_inode(serve->session, ids[i], 0, 0);
+            drop_pages(serve, ids[i]);
 }
 
 void serve_cut_off(struct serve *serve, const struct store_changes *changes)
@@ -285,9 +300,9 @@ static void drop_caches(struct serve *serve, const struct store_change *change)
     if (change->kinds & ~(unsigned)STORE_CHANGED_CREATED)
         drop_policy(serve, change);
     if (change->kinds & ~(unsigned)STORE_CHANGED_POLICY) {
-        drop_attributes(serve, change->old_parent);
+        drop_all_attributes(serve, change->old_parent);
         if (change->new_parent != change->old_parent)
-            drop_attributes(serve, change->new_parent);
+            drop_all_attributes(serve, change->new_parent);
     }
 }
 

@@ -45,7 +45,7 @@ static struct fuse_entry_param to_entry(const struct stat *st)
                                      .generation = 1,
                                      .attr = *st,
                                      .attr_timeout = VALID_SECONDS,
-                                     .entry_timeout = VALID_SECONDS};
+                                     .entry_timeout = tree_is_view(st->st_ino) ? 0 : VALID_SECONDS};
 }
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
@@ -269,7 +269,7 @@ static int choose(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
                                      (uint32_t)fuse_req_ctx(req)->pid, node, ino, superseded);
     if (way == REOPEN_AGAIN)
         return ESTALE;
-    fi->fh = way == REOPEN_CURRENT ? current : ino;
+    fi->fh = way == REOPEN_CURRENT ? current : tree_id(ino);
     fi->direct_io = serve->options.direct_io || way != REOPEN_OWN;
     return tree_open(&serve->tree, fi->fh);
 }

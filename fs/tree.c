@@ -82,7 +82,7 @@ static struct timespec to_timespec(int64_t ns)
                              .tv_nsec = (long)nanoseconds};
 }
 
-static struct stat to_stat(const struct store_attr *attr)
+static struct stat to_stat(const struct store_attr *attr, enum store_label label)
 {
     struct stat st = {.st_uid = attr->uid,
                       .st_gid = attr->gid,
@@ -92,14 +92,15 @@ static struct stat to_stat(const struct store_attr *attr)
 
     st.st_atim = st.st_mtim;
     if (attr->kind == STORE_DIRECTORY) {
-        st.st_ino = attr->node;
+        st.st_ino = tree_view(label, attr->node);
         st.st_mode = S_IFDIR | attr->mode;
         st.st_nlink = attr->deleted ? 0 : 2 + attr->subdirs;
         return st;
     }
-    st.st_ino = attr->version;
+    st.st_ino = tree_view(label, attr->version);
     st.st_mode = S_IFREG | attr->mode;
-    st.st_nlink = !attr->deleted && attr->version == attr->current;
+    st.st_nlink =
+        !attr->deleted && (label != STORE_LABEL_CURRENT || attr->version == attr->current);
     st.st_size = attr->size_bytes;
     st.st_blocks = (attr->size_bytes + STAT_BLOCK_BYTES - 1) / STAT_BLOCK_BYTES;
     return st;
@@ -132,7 +133,7 @@ static uint64_t number_in(const char *name)
 {
     char *end;
     uint64_t number = name[0] >= '1' && name[0] <= '9' ? strtoull(name, &end, 10) : 0;
-    return number >= STORE_ROOT_ID && number < UINT64_MAX && *end == '\0' ? number : 0;
+    return number >= STORE_ROOT_ID && !tree_is_view(number) && *end == '\0' ? number : 0;
 }
 
 static int lookup_staged(struct tree *tree, const char *name, struct stat *ret_st)
@@ -154,6 +155,14 @@ static int lookup_inode(struct tree *tree, const char *name, struct stat *ret_st
         return ENOENT;
     ret_st->st_nlink = 1;
     return 0;
+}
+
+/* ---- Numbers ------------------------------------------------------------- */
+
+/* The label of the view that an inode is in; `current` for the tree itself. */
+static enum store_label label_of(uint64_t ino)
+{
+    return (enum store_label)(ino >> TREE_VIEW_SHIFT);
 }
 
 /* What the kernel calls the root, if that is the top. */
@@ -201,6 +210,16 @@ static uint64_t is_leaving(struct tree *tree, uint64_t directory, const char *na
 
 /* ---- Names --------------------------------------------------------------- */
 
+/* The view that `name` in `directory` is, unless the store has that name itself; 0 for none. */
+static uint64_t view_named(const struct tree *tree, uint64_t directory, const char *name)
+{
+    if (directory != tree->top)
+        return 0;
+    if (strcmp(name, "@previous") == 0)
+        return tree_view(STORE_LABEL_PREVIOUS, directory);
+    return strcmp(name, "@pending") == 0 ? tree_view(STORE_LABEL_PENDING, directory) : 0;
+}
+
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st)
 {
     struct store_attr attr;
@@ -215,11 +234,14 @@ int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct 
         return lookup_inode(tree, name, ret_st);
     if (strlen(name) > STORE_NAME_MAX)
         return ENAMETOOLONG;
-    enum store_err err = store_lookup(tree->store, directory, name, &attr);
+    enum store_label label = label_of(directory);
+    enum store_err err = store_lookup_label(tree->store, tree_id(directory), name, label, &attr);
     if (!err)
-        *ret_st = to_stat(&attr);
+        *ret_st = to_stat(&attr, label);
     else if (err == STORE_ERR_NOT_FOUND && (ino = is_leaving(tree, directory, name)) != 0)
         return tree_stat(tree, ino, ret_st) ? ENOENT : 0;
+    else if (tree_errno(err) == ENOENT && (ino = view_named(tree, directory, name)) != 0)
+        return tree_stat(tree, ino, ret_st);
     return tree_errno(err);
 }
 
@@ -227,7 +249,7 @@ int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct 
  * the path up once more. */
 static int stat_inode(struct tree *tree, uint64_t ino, struct store_attr *ret_attr)
 {
-    enum store_err err = store_stat(tree->store, ino, ret_attr);
+    enum store_err err = store_stat(tree->store, tree_id(ino), ret_attr);
     return err == STORE_ERR_NOT_FOUND ? ESTALE : tree_errno(err);
 }
 
@@ -242,7 +264,7 @@ int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st)
     }
     int error = stat_inode(tree, ino, &attr);
     if (!error)
-        *ret_st = to_stat(&attr);
+        *ret_st = to_stat(&attr, label_of(ino));
     return error;
 }
 
@@ -256,7 +278,8 @@ int tree_show(struct tree *tree, const char *number, uint64_t directory, const c
 int tree_unlink(struct tree *tree, uint64_t directory, const char *name)
 {
     struct store_attr attr;
-    if (store_lookup(tree->store, directory, name, &attr) != STORE_ERR_NOT_FOUND)
+    if (tree_is_view(directory) || view_named(tree, directory, name) ||
+        store_lookup(tree->store, directory, name, &attr) != STORE_ERR_NOT_FOUND)
         return EROFS;
     if (is_leaving(tree, directory, name))
         tree_left(tree);
@@ -279,7 +302,7 @@ int tree_superseded(struct tree *tree, uint64_t ino, uint64_t *ret_current, uint
     int error = stat_version(tree, ino, &attr);
     if (error)
         return error;
-    *ret_current = attr.current == attr.version ? 0 : attr.current;
+    *ret_current = tree_is_view(ino) || attr.current == attr.version ? 0 : attr.current;
     *ret_node = attr.node;
     return 0;
 }
@@ -296,18 +319,23 @@ int tree_open(struct tree *tree, uint64_t ino)
 struct list {
     tree_visit_fn *visit;
     void *arg;
+    enum store_label label;
 };
 
 static bool visit_entry(void *arg, const char *name, const struct store_attr *attr)
 {
     const struct list *list = arg;
-    struct stat st = to_stat(attr);
+    struct stat st = to_stat(attr, list->label);
     return list->visit(list->arg, name, &st, attr->node);
 }
 
-/* What ".." is: the top's parent lies outside the mount, so it is the superblock's root. */
-static uint64_t parent_of(const struct tree *tree, const struct store_attr *directory)
+/* What ".." is: the top's parent lies outside the mount, so it is the superblock's root; that of a
+ * view is the top. */
+static uint64_t parent_of(const struct tree *tree, const struct store_attr *directory,
+                          enum store_label label)
 {
+    if (label != STORE_LABEL_CURRENT)
+        return directory->node == tree->top ? tree->top : tree_view(label, directory->parent);
     return directory->node == tree->top ? from_kernel(tree, TREE_SUPERBLOCK_ROOT)
                                         : directory->parent;
 }
@@ -340,10 +368,11 @@ static int list_superblock_root(struct tree *tree, uint64_t cookie, const struct
 int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit_fn *visit,
               void *arg)
 {
-    struct list list = {visit, arg};
+    struct list list = {visit, arg, STORE_LABEL_CURRENT};
     struct store_attr attr;
 
     directory = from_kernel(tree, directory);
+    list.label = label_of(directory);
     if (directory == TREE_SUPERBLOCK_ROOT)
         return list_superblock_root(tree, cookie, &list);
     if (is_own_directory(directory)) {
@@ -351,10 +380,10 @@ int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit
         return 0;
     }
     int error = stat_inode(tree, directory, &attr);
-    if (error || !visit_dots(directory, parent_of(tree, &attr), cookie, &list))
+    if (error || !visit_dots(directory, parent_of(tree, &attr, list.label), cookie, &list))
         return error;
-    return tree_errno(store_list(tree->store, directory, cookie < STORE_ROOT_ID ? 0 : cookie,
-                                 visit_entry, &list));
+    return tree_errno(store_list_label(tree->store, attr.node, list.label,
+                                       cookie < STORE_ROOT_ID ? 0 : cookie, visit_entry, &list));
 }
 
 /* ---- ACLs ---------------------------------------------------------------- */
@@ -386,7 +415,7 @@ int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX
     ino = from_kernel(tree, ino);
     if (is_own_directory(ino))
         return 0;
-    enum store_err err = store_policy(tree->store, ino, &p);
+    enum store_err err = store_policy(tree->store, tree_id(ino), &p);
     if (err == STORE_ERR_NOT_FOUND)
         return ESTALE;
     if (err || !p.extended)

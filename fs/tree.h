@@ -16,6 +16,35 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+/*
+ * Views of a label: below the top, `@previous` and `@pending` resolve, and are not listed. They
+ * have the same directories, and of the secrets those with that label, as the version with it.
+ * Inodes of a view have the number of the directory or version with the label in the bits from
+ * TREE_VIEW_SHIFT on (the store counts up from 16, and does not get there), so that they are the
+ * same after a restart too, and a version that is opened through a view is never taken for one that
+ * was superseded while it was current. A name that the store has itself, which it can only in
+ * another top than its root, goes before the view of that name.
+ */
+#define TREE_VIEW_SHIFT 60
+
+/* The number in the view of `label` of what has the number `ino`; that number itself for `current`.
+ */
+static inline uint64_t tree_view(enum store_label label, uint64_t ino)
+{
+    return (uint64_t)label << TREE_VIEW_SHIFT | ino;
+}
+
+static inline bool tree_is_view(uint64_t ino)
+{
+    return ino >> TREE_VIEW_SHIFT != 0;
+}
+
+/* What an inode is in the store, through whichever view. */
+static inline uint64_t tree_id(uint64_t ino)
+{
+    return ino & ((UINT64_C(1) << TREE_VIEW_SHIFT) - 1);
+}
+
 enum { TREE_SUPERBLOCK_ROOT = 1, TREE_STAGE, TREE_INODE };
 
 /* A name that is gone from the store and not yet from the kernel. */
@@ -49,6 +78,7 @@ int tree_set_top(struct tree *tree, const char *subdir);
 /* The number by which the kernel knows an inode: its own, but for a top that is the root. */
 uint64_t tree_kernel_ino(const struct tree *tree, uint64_t ino);
 
+/* What has a number of a view is to be looked up each time: labels move without a notice. */
 int tree_lookup(struct tree *tree, uint64_t directory, const char *name, struct stat *ret_st);
 /* ESTALE for an inode that is gone for good. */
 int tree_stat(struct tree *tree, uint64_t ino, struct stat *ret_st);

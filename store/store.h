@@ -139,21 +139,21 @@ struct store_attr {
     enum store_kind kind;
     uint32_t uid;
     uint32_t gid;
-    uint16_t mode;    /* permission bits, the mask as group bits where there is an ACL */
-    bool has_acl;     /* store_policy() tells it */
-    bool deleted;     /* taken out of the tree; `parent` is where it was */
-    uint64_t version; /* secrets: the version this speaks of, else 0 */
-    uint64_t current; /* secrets: the version the path shows, else 0 */
-    uint32_t number;  /* secrets: the version's number, from 1 */
-    uint32_t
-        previous_number; /* secrets: the numbers of the versions with these labels, 0 for none */
-    uint32_t pending_number;
+    uint16_t mode;       /* permission bits, the mask as group bits where there is an ACL */
+    bool has_acl;        /* store_policy() tells it */
+    bool deleted;        /* taken out of the tree; `parent` is where it was */
+    uint64_t version;    /* secrets: the version this speaks of, else 0 */
+    uint64_t current;    /* secrets: the version the path shows, else 0 */
+    uint32_t number;     /* secrets: the version's number, from 1 */
     uint32_t size_bytes; /* secrets: of that version's value */
     bool revoked;        /* secrets: that version is */
     uint32_t subdirs;    /* directories: directories in it */
     int64_t expires_ns;  /* secrets: when the time of all versions is over; 0: never */
     int64_t mtime_ns; /* secrets: when the version was made; directories: last change of entries */
     int64_t ctime_ns; /* last change of policy, name or current version, or mtime if later */
+
+    uint32_t previous_number; /* secrets: of the versions with these labels, 0 for none */
+    uint32_t pending_number;
 };
 
 /*

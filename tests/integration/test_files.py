@@ -114,7 +114,7 @@ def test_what_is_not_there(tree):
     assert error_of(open, tree.path / "db") == "EISDIR"
     assert error_of(os.stat, tree.path / ("x" * 256)) == "ENAMETOOLONG"
     assert error_of(os.readlink, tree.path / "top") == "EINVAL"
-    for hidden in ("stage", "inode", "tree", "..tree", "@previous"):
+    for hidden in ("stage", "inode", "tree", "..tree", "@current", "@"):
         assert error_of(os.stat, tree.path / hidden) == "ENOENT"
 
 

@@ -453,6 +453,30 @@ def test_changes_are_seen_by_a_plain_user(store, plain_mount):
     eventually(lambda: by_user(os.stat, served.path).st_mtime_ns > changed)
 
 
+def test_the_views_of_labels(store, plain_mount):
+    put(store, "dir/b", b"one", "-p", *OWN)
+    put(store, "dir/b", b"two")
+    put(store, "dir/b", b"three", "--label", "pending")
+    served = plain_mount()
+
+    def look():
+        root = served.path
+        values = [read(root / view / "dir/b") for view in ("", "@previous", "@pending")]
+        up = os.stat(root / "@pending/..").st_ino == os.stat(root).st_ino
+        errors = [
+            error_of(os.mkdir, root / "@pending/new"),
+            error_of(os.unlink, root / "@previous/dir/b"),
+        ]
+        return values, up, os.listdir(root / "@previous/dir"), errors
+
+    assert by_user(look) == ([b"two", b"one", b"three"], True, ["b"], ["EROFS"] * 2)
+    assert "@pending" not in by_user(os.listdir, served.path)
+    assert error_of(os.listdir, served.path / "@pending") == "EACCES"
+    store.ctl("label", "dir/b", "current", "3", **identity(USER))
+    assert by_user(read, served.path / "@previous/dir/b") == b"two"
+    assert by_user(error_of, os.stat, served.path / "@pending/dir/b") == "ENOENT"
+
+
 def test_the_policy_of_the_top_is_obeyed_and_followed(store, plain_mount):
     served = plain_mount()
     assert by_user(os.stat, served.path).st_mode & 0o777 == 0o755
