@@ -356,12 +356,30 @@ static void test_held(void **state)
     store_close(writer);
 }
 
+/* Nor is the newest one there was what was shown, where an older one had been made current. */
+static void test_held_after_a_rollback(void **state)
+{
+    struct fixture *f = *state;
+    struct store *writer = open_store(f, STORE_READ_WRITE);
+
+    put_text(writer, "secret", "1");
+    put_text(writer, "secret", "2");
+    assert_ok(set_label(writer, "secret", STORE_LABEL_CURRENT, 1));
+    uint64_t first = store_next_id(writer);
+    put_text(writer, "secret", "3");
+    struct store *follower = open_store(f, STORE_FOLLOW);
+    store_hold_names(follower, first);
+    assert_int_equal(in_view(follower, "secret", STORE_LABEL_CURRENT), 1);
+    store_close(follower);
+    store_close(writer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         store_test(test_pending), store_test(test_moving),  store_test(test_refusals),
         store_test(test_revoked), store_test(test_pruning), store_test(test_views),
-        store_test(test_told),    store_test(test_held),
+        store_test(test_told),    store_test(test_held),    store_test(test_held_after_a_rollback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

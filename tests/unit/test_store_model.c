@@ -25,6 +25,7 @@ struct model_node {
     unsigned versions;
     unsigned current; /* numbers */
     unsigned previous;
+    unsigned pending;
 };
 
 struct model {
@@ -219,21 +220,75 @@ static void do_put(struct world *w, const struct path *p)
     assert_int_equal(number, n->versions);
 }
 
+static enum store_err find_secret(struct model *m, const struct path *p, struct place *ret)
+{
+    enum store_err err = find(m, p, ret);
+    if (!err && ret->node == NULL)
+        err = STORE_ERR_NOT_FOUND;
+    if (!err && ret->node->kind == STORE_DIRECTORY)
+        err = STORE_ERR_IS_DIRECTORY;
+    return err;
+}
+
+static void make_current(struct model_node *n, unsigned number)
+{
+    n->previous = n->current;
+    n->current = number;
+    if (n->pending == number)
+        n->pending = 0;
+}
+
 static void do_rollback(struct world *w, const struct path *p)
 {
     struct place at = {0};
-    enum store_err err = find(&w->now, p, &at);
-    if (!err && at.node == NULL)
-        err = STORE_ERR_NOT_FOUND;
-    if (!err && at.node->kind == STORE_DIRECTORY)
-        err = STORE_ERR_IS_DIRECTORY;
+    enum store_err err = find_secret(&w->now, p, &at);
     if (!err && at.node->previous == 0)
         err = STORE_ERR_NO_VERSION;
     if (!same_answer(w, "roll back", p, err, store_set_current(w->writer, p->text, 0)))
         return;
-    unsigned current = at.node->current;
-    at.node->current = at.node->previous;
-    at.node->previous = current;
+    make_current(at.node, at.node->previous);
+}
+
+static void do_put_pending(struct world *w, const struct path *p)
+{
+    struct place at = {0};
+    uint32_t number = 0;
+    unsigned seed = 1 + choose(w, 1000);
+    SECBUF_AUTO struct secbuf value = secret_filled(seed, seed);
+    enum store_err err = find_secret(&w->now, p, &at);
+
+    if (!err && (at.node->versions == VERSIONS ||
+                 (at.node->pending && at.node->values[at.node->pending - 1] == seed)))
+        return;
+    if (!same_answer(w, "put pending", p, err,
+                     store_put_pending(w->writer, p->text, &value, &number)))
+        return;
+    at.node->values[at.node->versions++] = seed;
+    at.node->pending = at.node->versions;
+    assert_int_equal(number, at.node->versions);
+}
+
+/* Any label on any version, or one more than there are; or taken away. */
+static void do_label(struct world *w, const struct path *p)
+{
+    struct place at = {0};
+    enum store_label label = (enum store_label)choose(w, 3);
+    enum store_err err = find_secret(&w->now, p, &at);
+    struct model_node *n = at.node;
+    unsigned number = err ? 1 : choose(w, n->versions + 2);
+
+    if (!err && label == STORE_LABEL_CURRENT && number == 0)
+        err = STORE_ERR_INVALID;
+    if (!err && number > n->versions)
+        err = STORE_ERR_NO_VERSION;
+    if (!err && label != STORE_LABEL_CURRENT && number == n->current)
+        err = STORE_ERR_INVALID;
+    if (!same_answer(w, "label", p, err, store_set_label(w->writer, p->text, label, number)))
+        return;
+    if (label != STORE_LABEL_CURRENT)
+        *(label == STORE_LABEL_PREVIOUS ? &n->previous : &n->pending) = number;
+    else if (number != n->current)
+        make_current(n, number);
 }
 
 static void do_chmod(struct world *w, const struct path *p)
@@ -310,7 +365,7 @@ static void do_purge(struct world *w, const struct path *p)
 static void one_operation(struct world *w)
 {
     struct path p = some_path(w);
-    unsigned what = choose(w, 16);
+    unsigned what = choose(w, 18);
 
     if (what < 3)
         do_mkdir(w, &p);
@@ -326,8 +381,12 @@ static void one_operation(struct world *w)
         do_remove(w, &p);
     else if (what == 14)
         do_restore(w, &p);
-    else
+    else if (what == 15)
         do_purge(w, &p);
+    else if (what == 16)
+        do_put_pending(w, &p);
+    else
+        do_label(w, &p);
 }
 
 /* ---- Comparing
@@ -391,6 +450,9 @@ static void compare_secret(struct store *s, const struct model_node *n,
     assert_ok(store_details(s, n->id, &d));
     assert_int_equal(d.version_count, n->versions);
     assert_int_equal(d.previous, n->previous ? d.versions[n->previous - 1].id : 0);
+    assert_int_equal(d.pending, n->pending ? d.versions[n->pending - 1].id : 0);
+    assert_int_equal(attr->previous_number, n->previous);
+    assert_int_equal(attr->pending_number, n->pending);
 }
 
 static void compare(struct model *m, struct store *s)
@@ -450,6 +512,8 @@ static void apply_to_mirror(struct world *w, const struct store_change *c)
 {
     assert_in_range(c->node, STORE_ROOT_ID, w->mirror_size - 1);
     struct mirror_node *n = &w->mirror[c->node];
+    if (!n->there && c->kinds == STORE_CHANGED_POLICY)
+        return; /* it was back between two looks, and is gone again */
     if (c->kinds & STORE_CHANGED_CREATED) {
         assert_false(n->there);
         *n = (struct mirror_node){.there = true};
