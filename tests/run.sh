@@ -156,6 +156,9 @@ caged_tests() {
     SECRETFS_BUILD=$caged python_tests tests/integration "${without_daemon[@]/#/--ignore=tests/integration/}"
     check "soak, the short form" env SECRETFS_BUILD="$caged" /usr/bin/python3 tests/soak.py \
         --opens 20000 --rotations 200 --restarts 5
+    # Bars that a busy machine can't miss; those of DESIGN.md are for --bars without numbers.
+    check "confirmations, the short form" env SECRETFS_BUILD="$caged" /usr/bin/python3 \
+        tests/bench/confirm.py --puts 200 --bars 100 1000
 }
 
 # Whatever has threads, and time for it. Killing workers shows no race, and in this build fails a
