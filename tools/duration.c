@@ -1,48 +1,64 @@
 /*
- * Durations, from a number and a unit and back. A day has 24 hours here; months and years, which
+ * Durations, from numbers with units and back. A day has 24 hours here; months and years, which
  * differ in length, are no units.
  */
 #include "duration.h"
 
-#include "text.h"
-
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
+/* The larger first. */
 static const struct unit {
     char letter;
     uint64_t seconds;
-} units[] = {{'d', 24 * 60 * 60}, {'h', 60 * 60}, {'m', 60}, {'s', 1}};
+} units[] = {{'w', 7 * 86400}, {'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
 
-#define UNITS (sizeof(units) / sizeof(units[0]))
-#define DIGITS_MAX 16 /* more than UINT32_MAX has, for leading zeros */
+#define UNITS_END (units + sizeof(units) / sizeof(units[0]))
+#define DAYS (units + 1)
+
+/* The digits at *at; then *at is behind them. False without any, and beyond `max`. */
+static bool take_number(const char **at, uint64_t max, uint64_t *ret_number)
+{
+    uint64_t number = 0;
+
+    if (!isdigit((unsigned char)**at))
+        return false;
+    for (; isdigit((unsigned char)**at); (*at)++) {
+        uint64_t digit = (uint64_t)(**at - '0');
+        if (number > max / 10 || digit > max - 10 * number)
+            return false;
+        number = 10 * number + digit;
+    }
+    *ret_number = number;
+    return true;
+}
 
 bool duration_parse(const char *text, uint64_t max_s, uint64_t *ret_s)
 {
-    char digits[DIGITS_MAX + 1] = "";
-    size_t len = strlen(text);
-    uint32_t number;
+    const struct unit *unit = units; /* the first that may come next */
+    uint64_t seconds = 0;
+    uint64_t number;
 
-    if (len < 2 || len - 1 > DIGITS_MAX)
+    if (!*text)
         return false;
-    memcpy(digits, text, len - 1);
-    if (!text_number(digits, UINT32_MAX, &number) || number == 0)
-        return false;
-    for (size_t i = 0; i < UNITS; i++) {
-        if (units[i].letter != text[len - 1])
-            continue;
-        if (number > max_s / units[i].seconds)
+    for (; *text; text++) {
+        if (!take_number(&text, max_s, &number))
             return false;
-        *ret_s = number * units[i].seconds;
-        return true;
+        while (unit < UNITS_END && unit->letter != *text)
+            unit++;
+        if (unit == UNITS_END || number > (max_s - seconds) / unit->seconds)
+            return false;
+        seconds += number * unit->seconds;
+        unit++;
     }
-    return false;
+    *ret_s = seconds;
+    return true;
 }
 
 void duration_print(uint64_t duration_s, char ret_text[static DURATION_TEXT])
 {
-    const struct unit *unit = units;
+    const struct unit *unit = DAYS;
 
     while (duration_s % unit->seconds != 0)
         unit++;

@@ -58,7 +58,7 @@ static const struct command commands[] = {
      "Set the time from which on no version of a secret is given out.", expire_notes},
     {"rotation", rotation_run, 1, 1, true, true, "PATH [--every D] [--generate SPEC] [--off]",
      rotation_options, "Set how a secret is rotated, or tell it.",
-     "D is a number of s, m, h or d: seconds, minutes, hours or days, up to 3650d.\n"
+     "D is a duration such as 30d, 12h, 90s or 1d12h, from 1s to 3650d.\n"
      "SPEC is what 'secretctl put --help' lists.\n"},
     {"rotate", rotate_run, 0, CLI_MANY, true, true, "(PATH... | --due)", rotate_options,
      "Make a new version current, made by the secret's own generator.", NULL},

@@ -43,7 +43,8 @@ static enum status parse(const struct cli *cli, struct wanted *wanted)
     wanted->generator = cli_value(cli, OPTION_GENERATE);
     if (wanted->off && (every || wanted->generator))
         return fail_usage("rotation", "'--off' goes with no other option");
-    if (every && !duration_parse(every, STORE_ROTATION_MAX_S, &wanted->every_s))
+    if (every &&
+        (!duration_parse(every, STORE_ROTATION_MAX_S, &wanted->every_s) || wanted->every_s == 0))
         return fail_usage("rotation",
                           "'--every %s': it is a duration from 1s to 3650d, such as 30d, 12h, 90s",
                           every);

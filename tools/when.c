@@ -3,6 +3,8 @@
  */
 #include "when.h"
 
+#include "duration.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
@@ -10,7 +12,6 @@
 
 #define SECOND_NS 1000000000
 #define YEAR_MAX 2261 /* the last whole one in 64 bits of nanoseconds */
-#define SECONDS_MAX (INT64_MAX / SECOND_NS - 1)
 
 /* Exactly `digits` of them, up to `max`; then *at is behind. */
 static bool take_digits(const char **at, int digits, int max, int *ret)
@@ -92,34 +93,13 @@ static bool parse_date(const char *at, int64_t *ret_ns)
     return true;
 }
 
-static bool parse_duration(const char *at, int64_t now_ns, int64_t *ret_ns)
+static bool parse_duration(const char *text, int64_t now_ns, int64_t *ret_ns)
 {
-    static const char units[] = "wdhms";
-    static const int64_t unit_seconds[] = {7 * 86400, 86400, 3600, 60, 1};
-    const char *first = units; /* that may come next */
-    int64_t seconds = 0;
+    uint64_t seconds;
 
-    if (!*at)
+    if (!duration_parse(text, (uint64_t)((INT64_MAX - now_ns) / SECOND_NS), &seconds))
         return false;
-    while (*at) {
-        int64_t number = 0;
-        if (!isdigit((unsigned char)*at))
-            return false;
-        for (; isdigit((unsigned char)*at); at++) {
-            number = number * 10 + (*at - '0');
-            if (number > SECONDS_MAX)
-                return false;
-        }
-        const char *unit = *at ? strchr(first, *at) : NULL;
-        if (!unit || number > (SECONDS_MAX - seconds) / unit_seconds[unit - units])
-            return false;
-        seconds += number * unit_seconds[unit - units];
-        first = unit + 1;
-        at++;
-    }
-    if (seconds > (INT64_MAX - now_ns) / SECOND_NS)
-        return false;
-    *ret_ns = now_ns + seconds * SECOND_NS;
+    *ret_ns = now_ns + (int64_t)seconds * SECOND_NS;
     return true;
 }
 

@@ -12,9 +12,9 @@
 #define WHEN_FORMS "a date such as 2027-01-31T18:00:00Z, a duration such as 30d or 12h, or 'never'"
 
 /*
- * "2027-01-31T18:00:00Z", also with a fraction or an offset such as +01:00; numbers with the units
- * s, m, h, d (24 h) and w, the larger first, such as "1d12h", counted from `now_ns`; or "never".
- * From 1970 to 2261. out: ret_ns  0 for never; untouched where it is false
+ * "2027-01-31T18:00:00Z", also with a fraction or an offset such as +01:00; a duration, see
+ * duration.h, counted from `now_ns`, which is not before 1970; or "never". From 1970 to 2261.
+ * out: ret_ns  0 for never; untouched where it is false
  */
 bool when_parse(const char *text, int64_t now_ns, int64_t *ret_ns);
 

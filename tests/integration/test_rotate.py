@@ -117,7 +117,10 @@ def test_a_policy_stays_with_its_secret(store):
     assert policy(store, "b") == (3600, "uuid")
 
 
-DURATIONS = {"1s": 1, "90s": 90, "15m": 900, "12h": 43200, "030d": 2592000, "3650d": 315360000}
+DURATIONS = {
+    "1s": 1, "90s": 90, "15m": 900, "12h": 43200, "1d12h": 129600, "1w": 604800,
+    "030d": 2592000, "3650d": 315360000,
+}
 
 
 @pytest.mark.parametrize("text", DURATIONS)
@@ -128,7 +131,7 @@ def test_durations(store, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0s", "30", "d", "-1d", "+1d", "1.5h", "1 d", "1w", "1dd", "3651d", "87601h", "9" * 30 + "s"],
+    ["", "0s", "30", "d", "-1d", "+1d", "1.5h", "1 d", "12h1d", "1dd", "3651d", "87601h", "9" * 30 + "s"],
 )
 def test_a_wrong_duration_is_refused(store, text):
     store.put("a", b"first")
