@@ -1,6 +1,6 @@
 /*
  * The operations on paths, inside a transaction: each finds its node, changes the record, writes
- * it.
+ * it. Removing and what comes after it is in removed.c.
  */
 #include "change.h"
 #include "fault.h"
@@ -15,15 +15,7 @@
 
 /* ---- Finding what to change ---------------------------------------------- */
 
-/* Where a path leads: its node's record, or the directory and name where it would be. */
-struct target {
-    const struct index_node *parent; /* NULL for the root */
-    const struct index_node *node;   /* NULL where there is none */
-    const char *name;
-    size_t name_len;
-};
-
-static enum store_err find(struct store *store, const char *path, struct target *ret)
+enum store_err change_find(struct store *store, const char *path, struct target *ret)
 {
     *ret = (struct target){0};
     if (!store->writing)
@@ -40,7 +32,7 @@ static enum store_err find_record(struct store *store, const char *path,
                                   struct node_record *ret_record)
 {
     struct target target;
-    enum store_err err = find(store, path, &target);
+    enum store_err err = change_find(store, path, &target);
     if (err)
         return err;
     if (target.node == NULL)
@@ -85,7 +77,7 @@ enum store_err store_mkdir(struct store *store, const char *path)
 {
     struct node_record record;
     struct target target;
-    enum store_err err = find(store, path, &target);
+    enum store_err err = change_find(store, path, &target);
     if (!err)
         err = new_record(store, &target, STORE_DIRECTORY, DIRECTORY_MODE, &record);
     if (err)
@@ -166,7 +158,7 @@ enum store_err store_put(struct store *store, const char *path, const struct sec
 
     if (value->len > STORE_VALUE_MAX)
         return fault(STORE_ERR_LIMIT, "store", "the value", "it is larger than 1 MiB");
-    enum store_err err = find(store, path, &target);
+    enum store_err err = change_find(store, path, &target);
     if (err)
         return err;
     if (target.node && target.node->kind == STORE_DIRECTORY)
@@ -282,9 +274,7 @@ enum store_err store_set_rotation(struct store *store, const char *path,
     return write_node(store, &record);
 }
 
-/* Keep in a directory's own record when its entries last changed, where no entry will tell any
- * more. */
-static enum store_err touch_directory(struct store *store, uint64_t id, int64_t when_ns)
+enum store_err change_touch_directory(struct store *store, uint64_t id, int64_t when_ns)
 {
     struct node_record record;
     enum store_err err = node_read(store, id, &record);
@@ -336,14 +326,14 @@ enum store_err store_move(struct store *store, const char *from, const char *to)
     struct target target;
     struct node_record record;
 
-    enum store_err err = find(store, from, &source);
+    enum store_err err = change_find(store, from, &source);
     if (err)
         return err;
     if (source.node == NULL)
         return fault(STORE_ERR_NOT_FOUND, "move", NULL, NULL);
     if (source.parent == NULL)
         return fault(STORE_ERR_INVALID, "move", NULL, "it is the root directory");
-    err = find(store, to, &target);
+    err = change_find(store, to, &target);
     if (!err)
         err = check_move(store->index, source.node, &target);
     if (!err)
@@ -358,119 +348,6 @@ enum store_err store_move(struct store *store, const char *from, const char *to)
     record.changed_ns = record.linked_ns = store->now_ns;
     err = write_node(store, &record);
     if (!err && old_parent != record.parent)
-        err = touch_directory(store, old_parent, store->now_ns);
+        err = change_touch_directory(store, old_parent, store->now_ns);
     return err;
-}
-
-enum store_err store_remove(struct store *store, const char *path)
-{
-    struct node_record record;
-    struct target target;
-    enum store_err err = find(store, path, &target);
-    if (err)
-        return err;
-    if (target.node == NULL)
-        return fault(STORE_ERR_NOT_FOUND, "remove", NULL, NULL);
-    if (target.parent == NULL)
-        return fault(STORE_ERR_INVALID, "remove", NULL, "it is the root directory");
-    if (target.node->first_child)
-        return fault(STORE_ERR_NOT_EMPTY, "remove", NULL, NULL);
-    err = node_read(store, target.node->id, &record);
-    if (err)
-        return err;
-    record.deleted_ns = record.changed_ns = store->now_ns;
-    return write_node(store, &record);
-}
-
-static bool deleted_from(const struct index *index, const struct index_node *n,
-                         const struct target *target)
-{
-    return n->kind != 0 && n->deleted_ns && n->parent_id == target->parent->id &&
-           n->name_len == target->name_len &&
-           memcmp(index_name(index, n), target->name, target->name_len) == 0;
-}
-
-/* The place of something that was removed; there may be something new by now. */
-static enum store_err find_deleted_place(struct store *store, const char *path,
-                                         struct target *ret_target)
-{
-    enum store_err err = find(store, path, ret_target);
-    if (!err && ret_target->parent == NULL)
-        err = fault(STORE_ERR_INVALID, "find", NULL, "it is the root directory");
-    return err;
-}
-
-enum store_err store_restore(struct store *store, const char *path)
-{
-    struct node_record record;
-    struct target target;
-    const struct index_node *latest = NULL;
-
-    enum store_err err = find_deleted_place(store, path, &target);
-    if (err)
-        return err;
-    for (uint32_t i = 1; i < index_node_slots(store->index); i++) {
-        const struct index_node *n = index_node_at(store->index, i);
-        if (deleted_from(store->index, n, &target) &&
-            (latest == NULL || n->deleted_ns > latest->deleted_ns ||
-             (n->deleted_ns == latest->deleted_ns && n->id > latest->id)))
-            latest = n;
-    }
-    if (latest == NULL)
-        return target.node ? fault(STORE_ERR_EXISTS, "restore", NULL, NULL)
-                           : fault(STORE_ERR_NOT_FOUND, "restore", NULL, NULL);
-    if (target.node)
-        return fault(STORE_ERR_EXISTS, "restore", NULL, NULL);
-    if (index_depth(store->index, target.parent) >= STORE_DEPTH_MAX)
-        return fault(STORE_ERR_LIMIT, "restore", NULL, "a path has at most 32 components");
-    err = node_read(store, latest->id, &record);
-    if (err)
-        return err;
-    record.deleted_ns = 0;
-    record.changed_ns = record.linked_ns = store->now_ns;
-    return write_node(store, &record);
-}
-
-static enum store_err purge_node(struct store *store, const struct index_node *node)
-{
-    enum store_err err = STORE_OK;
-    uint64_t id = node->id;
-
-    for (uint32_t v = node->first_version; v != 0 && !err;) {
-        const struct index_version *version = index_version_at(store->index, v);
-        v = version->next;
-        err = write_deletion(store, TABLE_VERSION, version->id);
-    }
-    /* What was removed from inside a removed directory can't be restored without it. */
-    for (uint32_t i = 1; i < index_node_slots(store->index) && !err; i++) {
-        const struct index_node *n = index_node_at(store->index, i);
-        if (node->kind == STORE_DIRECTORY && n->kind != 0 && n->parent_id == id)
-            err = purge_node(store, n);
-    }
-    if (!err)
-        err = write_deletion(store, TABLE_NODE, id);
-    if (!err)
-        index_remove_node(store->index, id);
-    return err;
-}
-
-enum store_err store_purge(struct store *store, const char *path)
-{
-    struct target target;
-    bool found = false;
-
-    enum store_err err = find_deleted_place(store, path, &target);
-    for (uint32_t i = 1; !err && i < index_node_slots(store->index); i++) {
-        const struct index_node *n = index_node_at(store->index, i);
-        if (!deleted_from(store->index, n, &target))
-            continue;
-        found = true;
-        err = purge_node(store, n);
-    }
-    if (err)
-        return err;
-    if (!found)
-        return target.node ? fault(STORE_ERR_EXISTS, "purge", NULL, NULL)
-                           : fault(STORE_ERR_NOT_FOUND, "purge", NULL, NULL);
-    return touch_directory(store, target.parent->id, target.parent->mtime_ns);
 }

@@ -1,11 +1,28 @@
 /*
  * What the operations on paths share: change.c has those on nodes and values, label.c those on
- * labels. Private to them. All of it belongs inside a transaction.
+ * labels, removed.c those on what is deleted. Private to them. All of it belongs inside a
+ * transaction.
  */
 #ifndef STORE_CHANGE_H
 #define STORE_CHANGE_H
 
 #include "state.h"
+
+/* Where a path leads: its node's record, or the directory and name where it would be. */
+struct target {
+    const struct index_node *parent; /* NULL for the root */
+    const struct index_node *node;   /* NULL where there is none */
+    const char *name;
+    size_t name_len;
+};
+
+/* errors: INVALID (outside a transaction), NOT_FOUND (parent), NOT_DIRECTORY, NAME */
+STORE_CHECKED enum store_err change_find(struct store *store, const char *path, struct target *ret);
+
+/* Keep in a directory's own record when its entries last changed, where no entry will tell any
+ * more. */
+STORE_CHECKED enum store_err change_touch_directory(struct store *store, uint64_t id,
+                                                    int64_t when_ns);
 
 /* The record of the secret that `path` leads to. errors: NOT_FOUND, NOT_DIRECTORY, IS_DIRECTORY …
  */

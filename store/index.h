@@ -46,9 +46,10 @@ struct index_node {
     uint8_t kind; /* enum store_kind; 0: the slot is free */
     uint8_t entry_count;
     uint8_t group_perm;
-    bool extended;
-    bool linked;
-    bool hidden; /* held: its name does not show it yet */
+    bool extended : 1;
+    bool linked : 1;
+    bool hidden : 1;     /* held: its name does not show it yet */
+    uint32_t recovery_s; /* deleted: how long it can be restored from then on */
 };
 
 struct index_version {

@@ -354,6 +354,7 @@ static void set_fields(struct index_node *n, const struct node_record *record,
     n->parent_id = record->parent;
     n->changed_ns = record->changed_ns;
     n->deleted_ns = record->deleted_ns;
+    n->recovery_s = record->deleted_ns ? record_recovery_s(record) : 0;
     n->uid = record->policy.uid;
     n->gid = record->policy.gid;
     n->mode = record->policy.mode;

@@ -12,6 +12,7 @@
 #define ACL_ENTRY_BYTES 6
 #define VERSION_ENTRY_BYTES 24
 #define REVOKED_ENTRY_BYTES 12
+#define SECOND_NS 1000000000
 
 enum root_field { ROOT_GENERATION = 1, ROOT_NEXT_ID, ROOT_ROWS, ROOT_HASH };
 
@@ -36,6 +37,7 @@ enum node_field {
     NODE_REVOKED,
     NODE_EXPIRES,
     NODE_PENDING,
+    NODE_PURGE = 21,
     NODE_ROTATE_EVERY = 40,
     NODE_GENERATOR,
 };
@@ -247,6 +249,11 @@ static unsigned char *put_revoked(unsigned char *at, const struct store_details 
     return end == list ? at : put_bytes(at, NODE_REVOKED, list, (size_t)(end - list));
 }
 
+static unsigned char *put_purge(unsigned char *at, const struct node_record *node)
+{
+    return node->purge_ns ? put_number(at, NODE_PURGE, (uint64_t)node->purge_ns, 8) : at;
+}
+
 size_t record_encode_node(const struct node_record *node, unsigned char *out)
 {
     const struct store_details *d = &node->details;
@@ -266,8 +273,10 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
         at = put_bytes(at, NODE_DESCRIPTION, d->description, strlen(d->description));
     if (node->deleted_ns)
         at = put_number(at, NODE_DELETED, (uint64_t)node->deleted_ns, 8);
-    if (node->kind == STORE_DIRECTORY)
-        return (size_t)(put_number(at, NODE_MTIME, (uint64_t)node->mtime_ns, 8) - out);
+    if (node->kind == STORE_DIRECTORY) {
+        at = put_number(at, NODE_MTIME, (uint64_t)node->mtime_ns, 8);
+        return (size_t)(put_purge(at, node) - out);
+    }
     at = put_number(at, NODE_NEXT_NUMBER, d->next_number, 4);
     at = put_number(at, NODE_CURRENT, d->current, 8);
     if (d->previous)
@@ -278,6 +287,7 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
         at = put_number(at, NODE_EXPIRES, (uint64_t)d->expires_ns, 8);
     if (d->pending)
         at = put_number(at, NODE_PENDING, d->pending, 8);
+    at = put_purge(at, node);
     return (size_t)(put_rotation(at, &d->rotation) - out);
 }
 
@@ -363,6 +373,24 @@ static void take_rotation(struct reader *r, struct store_rotation *rotation)
         r->bad = true;
 }
 
+static void take_purge(struct reader *r, struct node_record *node)
+{
+    int64_t window_ns;
+
+    node->purge_ns = (int64_t)take_optional_number(r, NODE_PURGE);
+    if (node->purge_ns && (node->deleted_ns == 0 ||
+                           __builtin_sub_overflow(node->purge_ns, node->deleted_ns, &window_ns) ||
+                           window_ns < 0 || window_ns > (int64_t)STORE_RECOVERY_MAX_S * SECOND_NS))
+        r->bad = true;
+}
+
+uint32_t record_recovery_s(const struct node_record *node)
+{
+    if (node->purge_ns == 0)
+        return STORE_RECOVERY_S;
+    return (uint32_t)((node->purge_ns - node->deleted_ns + SECOND_NS - 1) / SECOND_NS);
+}
+
 static void take_node(struct reader *r, struct node_record *node)
 {
     node->kind = (enum store_kind)take_number(r, NODE_KIND, 1);
@@ -395,6 +423,7 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
     switch (ret_node->kind) {
     case STORE_DIRECTORY:
         ret_node->mtime_ns = (int64_t)take_number(&r, NODE_MTIME, 8);
+        take_purge(&r, ret_node);
         valid = true;
         break;
     case STORE_SECRET:
@@ -406,6 +435,7 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
         take_revoked(&r, d);
         d->expires_ns = (int64_t)take_optional_number(&r, NODE_EXPIRES);
         d->pending = take_optional_number(&r, NODE_PENDING);
+        take_purge(&r, ret_node);
         take_rotation(&r, &d->rotation);
         valid &= d->expires_ns >= 0 && record_label_valid(d, d->pending);
         break;

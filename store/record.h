@@ -37,11 +37,15 @@ struct node_record {
     int64_t created_ns;
     int64_t changed_ns;
     int64_t deleted_ns; /* 0: it is in the tree */
+    int64_t purge_ns;   /* deleted: when its recovery window is over; 0: the default one */
     int64_t linked_ns;  /* when its directory entry last changed: made, moved, rotated, restored */
     int64_t mtime_ns;   /* directories: an entry left without a trace; see index.h */
     struct policy policy;
     struct store_details details; /* description; for secrets the versions and rotation */
 };
+
+/* How long a deleted node can be restored, in whole seconds, rounded up. */
+uint32_t record_recovery_s(const struct node_record *node);
 
 /* Whether `text` is UTF-8 without control characters. */
 bool record_text_valid(const char *text, size_t len);

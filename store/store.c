@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SECOND_NS 1000000000
+
 /* ---- Opening ------------------------------------------------------------- */
 
 enum store_err store_new(struct db *db, struct store **ret_store)
@@ -175,6 +177,9 @@ static struct store_attr attributes(const struct index *index, const struct inde
         .mtime_ns = n->mtime_ns,
         .ctime_ns = later(n->changed_ns, n->mtime_ns),
     };
+    if (n->deleted_ns &&
+        __builtin_add_overflow(n->deleted_ns, (int64_t)n->recovery_s * SECOND_NS, &attr.purge_ns))
+        attr.purge_ns = INT64_MAX;
     if (version == NULL)
         version = shown;
     if (version) {
@@ -196,7 +201,7 @@ static int64_t now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
 enum store_err store_refusal(const struct store_attr *attr)

@@ -40,6 +40,8 @@
 #define STORE_PASSPHRASE_MAX 1024
 #define STORE_GENERATOR_MAX 64
 #define STORE_ROTATION_MAX_S (3650ULL * 24 * 60 * 60) /* ten years */
+#define STORE_RECOVERY_S (30U * 24 * 60 * 60)         /* what is deleted can be restored so long */
+#define STORE_RECOVERY_MAX_S (3650U * 24 * 60 * 60)   /* or up to ten years, where that is said */
 #define STORE_VERSIONS_KEPT 100 /* a secret's oldest without a label go beyond this many */
 
 struct store;
@@ -149,6 +151,7 @@ struct store_attr {
     bool revoked;        /* secrets: that version is */
     uint32_t subdirs;    /* directories: directories in it */
     int64_t expires_ns;  /* secrets: when the time of all versions is over; 0: never */
+    int64_t purge_ns;    /* deleted: when the recovery window is over, and it may be purged */
     int64_t mtime_ns; /* secrets: when the version was made; directories: last change of entries */
     int64_t ctime_ns; /* last change of policy, name or current version, or mtime if later */
 
@@ -200,7 +203,7 @@ STORE_CHECKED enum store_err store_list_label(struct store *store, uint64_t dire
                                               store_visit_fn *visit, void *arg);
 
 /*
- * The same for deleted nodes that can be restored, the whole store's, in no particular order;
+ * The same for deleted nodes that are not purged yet, the whole store's, in no particular order;
  * `path` is where each was, and `deleted_ns` when it was removed.
  */
 typedef bool store_visit_deleted_fn(void *arg, const char *path, const struct store_attr *attr,
@@ -286,7 +289,7 @@ struct store_stats {
     uint64_t generation; /* commits since the store was made */
     uint64_t secrets;
     uint64_t directories; /* the root counts */
-    uint64_t deleted;     /* nodes that can be restored */
+    uint64_t deleted;     /* nodes that are not purged yet */
     uint64_t versions;
     uint64_t value_bytes; /* of all versions that are not deleted */
     uint32_t slots;
@@ -496,10 +499,20 @@ STORE_CHECKED enum store_err store_set_rotation(struct store *store, const char 
  */
 STORE_CHECKED enum store_err store_move(struct store *store, const char *from, const char *to);
 
-/* Take a node out of the tree; it can be restored. errors: NOT_EMPTY, INVALID (the root) … */
+/*
+ * Take a node out of the tree; for `recovery_s` from now, its recovery window, it can be restored.
+ * A directory's lasts as long as that of anything removed from inside it; but where it is 0, that
+ * goes with it. store_remove() gives STORE_RECOVERY_S.
+ * errors: NOT_EMPTY, INVALID (the root), LIMIT (beyond STORE_RECOVERY_MAX_S) …
+ */
+STORE_CHECKED enum store_err store_remove_for(struct store *store, const char *path,
+                                              uint32_t recovery_s);
 STORE_CHECKED enum store_err store_remove(struct store *store, const char *path);
 
-/* Bring back what was last removed from `path`. errors: NOT_FOUND, EXISTS, NOT_DIRECTORY … */
+/*
+ * Bring back what was last removed from `path` and is inside its recovery window.
+ * errors: NOT_FOUND, EXPIRED (all windows are over), EXISTS, NOT_DIRECTORY …
+ */
 STORE_CHECKED enum store_err store_restore(struct store *store, const char *path);
 
 /*
@@ -508,6 +521,12 @@ STORE_CHECKED enum store_err store_restore(struct store *store, const char *path
  * one is there)
  */
 STORE_CHECKED enum store_err store_purge(struct store *store, const char *path);
+
+/*
+ * Destroy nodes whose recovery window is over, `max` at most, but none that this transaction has
+ * removed. out:    ret_count  how many; less than `max`: no more are left
+ */
+STORE_CHECKED enum store_err store_purge_due(struct store *store, size_t max, size_t *ret_count);
 
 /*
  * After a purge was committed: fold the write-ahead log into the file and empty it, so that nothing

@@ -111,6 +111,26 @@ static struct node_record a_pending_secret(void)
     return n;
 }
 
+static struct node_record a_removed_directory(void)
+{
+    struct node_record n = a_directory(17);
+    strcpy(n.name, "gone");
+    n.name_len = 4;
+    n.changed_ns = 9;
+    n.purge_ns = 9;
+    n.policy = policy_make(0, 0, 0755);
+    return n;
+}
+
+static struct node_record a_removed_secret(void)
+{
+    struct node_record n = a_rotated_secret();
+    memset(&n.details.rotation, 0, sizeof n.details.rotation);
+    n.changed_ns = n.deleted_ns = 400;
+    n.purge_ns = 400 + 7 * 86400 * INT64_C(1000000000);
+    return n;
+}
+
 /* The largest node that there can be. */
 static struct node_record a_full_secret(void)
 {
@@ -171,6 +191,7 @@ static void assert_same_node(const struct node_record *a, const struct node_reco
     assert_memory_equal(a->name, b->name, sizeof a->name);
     assert_int_equal(a->changed_ns, b->changed_ns);
     assert_int_equal(a->deleted_ns, b->deleted_ns);
+    assert_int_equal(a->purge_ns, b->purge_ns);
     assert_int_equal(a->linked_ns, b->linked_ns);
     assert_int_equal(a->mtime_ns, b->mtime_ns);
     assert_true(policy_equal(&a->policy, &b->policy));
@@ -215,6 +236,8 @@ static void test_node(void **state)
     struct node_record rotated = a_rotated_secret();
     struct node_record revoked = a_revoked_secret();
     struct node_record pending = a_pending_secret();
+    struct node_record removed_directory = a_removed_directory();
+    struct node_record removed = a_removed_secret();
     struct node_record full = a_full_secret();
 
     round_trip(&root, "record_root_directory");
@@ -225,6 +248,9 @@ static void test_node(void **state)
     memset(full.details.rotation.generator, 'g', STORE_GENERATOR_MAX);
     round_trip(&revoked, "record_revoked_secret");
     round_trip(&pending, "record_pending_secret");
+    round_trip(&removed_directory, "record_removed_directory");
+    round_trip(&removed, "record_removed_secret");
+    full.purge_ns = full.deleted_ns + STORE_RECOVERY_MAX_S * INT64_C(1000000000);
     round_trip(&full, NULL);
     rotated.details.rotation.every_s = 0;
     round_trip(&rotated, NULL);
@@ -392,9 +418,13 @@ static void mutate(again_fn *again, const unsigned char *bytes, size_t len, size
 static void test_mutations(void **state)
 {
     (void)state;
-    static const char *const nodes[] = {"record_root_directory", "record_directory",
-                                        "record_secret",         "record_revoked_secret",
-                                        "record_rotated_secret", "record_pending_secret"};
+    static const struct {
+        const char *name;
+        size_t optional; /* fields at its end */
+    } nodes[] = {{"record_root_directory", 0}, {"record_directory", 0},
+                 {"record_secret", 0},         {"record_revoked_secret", 2},
+                 {"record_rotated_secret", 2}, {"record_pending_secret", 2},
+                 {"record_removed_secret", 1}, {"record_removed_directory", 1}};
     size_t len;
     const unsigned char *bytes = vector("record_root", &len);
     mutate(root_again, bytes, len, 0);
@@ -402,8 +432,8 @@ static void test_mutations(void **state)
     mutate(slot_again, bytes, len, 0);
     for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
         node_id = i == 0 ? STORE_ROOT_ID : 17;
-        bytes = vector(nodes[i], &len);
-        mutate(node_again, bytes, len, i >= 3 ? 2 : 0);
+        bytes = vector(nodes[i].name, &len);
+        mutate(node_again, bytes, len, nodes[i].optional);
     }
 }
 
@@ -517,6 +547,31 @@ static void test_places(void **state)
     refused_with(a_secret(), node.policy.entries[1].tag = POLICY_USER);
     refused_with(a_secret(), strcpy(node.details.description, "a\tb"));
     refused_with(a_secret(), strcpy(node.details.description, "\xff"));
+}
+
+static void test_recovery(void **state)
+{
+    (void)state;
+    struct node_record removed = a_removed_directory();
+
+    assert_int_equal(record_recovery_s(&removed), 0);
+    removed.purge_ns++; /* of a second that has begun */
+    assert_int_equal(record_recovery_s(&removed), 1);
+    removed.purge_ns = removed.deleted_ns + 1000000000;
+    assert_int_equal(record_recovery_s(&removed), 1);
+    removed.purge_ns = 0; /* as older stores have it */
+    assert_int_equal(record_recovery_s(&removed), 30 * 86400);
+    removed = a_removed_secret();
+    assert_int_equal(record_recovery_s(&removed), 7 * 86400);
+    refused_with(a_removed_directory(), node.purge_ns = 8);
+    refused_with(a_removed_directory(), node.deleted_ns = 0);
+    refused_with(a_removed_secret(), node.deleted_ns = 0);
+    refused_with(a_removed_secret(), node.purge_ns = 1);
+    refused_with(a_removed_secret(), node.purge_ns = -1);
+    refused_with(a_removed_secret(), node.purge_ns = INT64_MAX);
+    refused_with(a_removed_secret(), node.deleted_ns = INT64_MIN);
+    refused_with(a_removed_secret(),
+                 node.purge_ns = 401 + STORE_RECOVERY_MAX_S * INT64_C(1000000000));
 }
 
 static void test_version_lists(void **state)
@@ -690,6 +745,7 @@ int main(void)
         plain_test(test_version_mutations),
         plain_test(test_fields),
         plain_test(test_places),
+        plain_test(test_recovery),
         plain_test(test_version_lists),
         plain_test(test_rotations),
         plain_test(test_one_too_many),
