@@ -4,11 +4,11 @@
 #include "record.h"
 #include "bytes.h"
 #include "fault.h"
+#include "fields.h"
 
 #include <sodium.h>
 #include <string.h>
 
-#define FIELD_HEAD 5 /* tag and length */
 #define ACL_ENTRY_BYTES 6
 #define VERSION_ENTRY_BYTES 24
 #define REVOKED_ENTRY_BYTES 12
@@ -53,102 +53,6 @@ enum slot_field {
 };
 
 enum version_field { VERSION_NODE = 1, VERSION_NUMBER, VERSION_VALUE };
-
-/* ---- Fields -------------------------------------------------------------- */
-
-static unsigned char *put_head(unsigned char *at, unsigned tag, size_t len)
-{
-    at[0] = (unsigned char)tag;
-    put_le(at + 1, len, 4);
-    return at + FIELD_HEAD;
-}
-
-static unsigned char *put_bytes(unsigned char *at, unsigned tag, const void *bytes, size_t len)
-{
-    at = put_head(at, tag, len);
-    if (len > 0)
-        memcpy(at, bytes, len);
-    return at + len;
-}
-
-static unsigned char *put_number(unsigned char *at, unsigned tag, uint64_t v, size_t bytes)
-{
-    at = put_head(at, tag, bytes);
-    put_le(at, v, bytes);
-    return at + bytes;
-}
-
-/* What is left to read; `bad` sticks, so that callers check once at the end. */
-struct reader {
-    const unsigned char *at;
-    const unsigned char *end;
-    bool bad;
-};
-
-/* Whether the next field is `tag`; then it is taken. */
-static bool take(struct reader *r, unsigned tag, const unsigned char **ret_bytes, size_t *ret_len)
-{
-    if (r->bad || (size_t)(r->end - r->at) < FIELD_HEAD || r->at[0] != tag)
-        return false;
-    size_t len = get_le(r->at + 1, 4);
-    r->at += FIELD_HEAD;
-    if (len > (size_t)(r->end - r->at)) {
-        r->bad = true;
-        return false;
-    }
-    *ret_bytes = r->at;
-    *ret_len = len;
-    r->at += len;
-    return true;
-}
-
-/* A field of up to `max` bytes that may be missing (then length 0 and false). */
-static bool take_optional(struct reader *r, unsigned tag, void *out, size_t max, size_t *ret_len)
-{
-    const unsigned char *bytes;
-    *ret_len = 0;
-    if (!take(r, tag, &bytes, ret_len))
-        return false;
-    if (*ret_len > max) {
-        r->bad = true;
-        return false;
-    }
-    memcpy(out, bytes, *ret_len);
-    return true;
-}
-
-static void take_exactly(struct reader *r, unsigned tag, void *out, size_t len)
-{
-    size_t found;
-    if (!take_optional(r, tag, out, len, &found) || found != len)
-        r->bad = true;
-}
-
-static uint64_t take_number(struct reader *r, unsigned tag, size_t bytes)
-{
-    unsigned char number[8] = {0};
-    take_exactly(r, tag, number, bytes);
-    return r->bad ? 0 : get_le(number, bytes);
-}
-
-/* 0 when it is missing; a field that is there must not say 0, so that there is one encoding only.
- */
-static uint64_t take_optional_number(struct reader *r, unsigned tag)
-{
-    unsigned char number[8] = {0};
-    size_t len;
-    if (!take_optional(r, tag, number, sizeof number, &len))
-        return 0;
-    uint64_t v = get_le(number, sizeof number);
-    if (len != sizeof number || v == 0)
-        r->bad = true;
-    return v;
-}
-
-static bool finished(const struct reader *r)
-{
-    return !r->bad && r->at == r->end;
-}
 
 /* ---- Root record --------------------------------------------------------- */
 
