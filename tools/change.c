@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define CONFIRM_MS 5000
+#define PURGED_IN_PASSING 100 /* nodes, by a command that does something else */
+#define PURGED_AT_ONCE 1000   /* and in one commit that is for nothing else */
 
 enum status change_begin(struct cli *cli, const struct task *task)
 {
@@ -54,14 +56,75 @@ static enum status confirm(struct cli *cli)
     return status;
 }
 
-enum status change_commit(struct cli *cli, const struct task *task)
+/* Commit, and with it the purge of up to `max` nodes whose recovery window is over. */
+static enum status commit(struct cli *cli, const struct task *task, size_t max, size_t *ret_purged)
 {
     uint64_t before = store_generation(cli->store);
-    enum store_err err = store_commit(cli->store);
+    enum store_err err = store_purge_due(cli->store, max, ret_purged);
+    enum status status;
 
-    if (err != STORE_OK)
-        return fail_store(task, err);
+    if (err == STORE_OK)
+        err = store_commit(cli->store);
+    if (err != STORE_OK) {
+        status = fail_store(task, err);
+        store_rollback(cli->store);
+        return status;
+    }
     return cli->no_wait || store_generation(cli->store) == before ? STATUS_DONE : confirm(cli);
+}
+
+enum status change_compact(struct cli *cli, const char *busy)
+{
+    const struct task task = {"empty the write-ahead log of", cli->store_path};
+    enum store_err err = store_compact(cli->store);
+
+    if (err == STORE_ERR_BUSY) {
+        if (busy)
+            fail_remark(busy);
+        return STATUS_DONE;
+    }
+    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+}
+
+/* What failed first, or was not confirmed. */
+static enum status worse(enum status a, enum status b)
+{
+    return a == STATUS_DONE ? b : a;
+}
+
+static bool is_committed(enum status status)
+{
+    return status == STATUS_DONE || status == STATUS_UNCONFIRMED;
+}
+
+enum status change_commit(struct cli *cli, const struct task *task)
+{
+    size_t purged = 0;
+    enum status status = commit(cli, task, PURGED_IN_PASSING, &purged);
+
+    return is_committed(status) && purged > 0 ? worse(status, change_compact(cli, NULL)) : status;
+}
+
+enum status change_purge_due(struct cli *cli, const struct task *task, const char *busy)
+{
+    enum status status = STATUS_DONE;
+    struct store_stats stats;
+    size_t purged = 0;
+    bool any = false;
+
+    store_stats(cli->store, &stats);
+    if (stats.deleted == 0)
+        return STATUS_DONE;
+    do {
+        enum status last = change_begin(cli, task);
+        if (last == STATUS_DONE)
+            last = commit(cli, task, PURGED_AT_ONCE, &purged);
+        if (!is_committed(last))
+            return last;
+        status = worse(status, last);
+        any |= purged > 0;
+    } while (purged == PURGED_AT_ONCE);
+    return any ? worse(status, change_compact(cli, busy)) : status;
 }
 
 enum status change_paths(struct cli *cli, const struct change *change, char **paths, int count)

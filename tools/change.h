@@ -1,7 +1,8 @@
 /*
  * The frame of every writing command: unlock, take the write lock, change, commit; all or nothing.
  *
- * What follows a commit is here too: to wait until each live mount shows it.
+ * What follows a commit is here too: to wait until each live mount shows it. And what goes with
+ * each: the purge of what was removed long ago.
  */
 #ifndef TOOLS_CHANGE_H
 #define TOOLS_CHANGE_H
@@ -15,8 +16,18 @@ enum status change_begin(struct cli *cli, const struct task *task);
  * Make all of it durable, and wait until every live mount of the store has confirmed that it shows
  * it, unless --no-wait was given. Failures are reported; STATUS_UNCONFIRMED: it is committed, but a
  * mount did not confirm in five seconds.
+ *
+ * In passing some of what was removed and whose recovery window is over is purged.
  */
 enum status change_commit(struct cli *cli, const struct task *task);
+
+/* Purge all of that, in commits of their own, and empty the write-ahead log; the store is unlocked.
+ * As change_commit(). in: busy  as below */
+enum status change_purge_due(struct cli *cli, const struct task *task, const char *busy);
+
+/* After a purge: empty the write-ahead log. in: busy  the remark when readers keep that from being
+ * done, which is no failure; or NULL */
+enum status change_compact(struct cli *cli, const char *busy);
 
 typedef enum store_err change_fn(struct store *store, const char *path, void *arg);
 

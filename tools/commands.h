@@ -43,8 +43,10 @@ enum status mkdir_run(struct cli *cli);
 
 enum status mv_run(struct cli *cli);
 
+extern const struct cli_option rm_options[];
 enum status rm_run(struct cli *cli);
 enum status restore_run(struct cli *cli);
+extern const struct cli_option purge_options[];
 enum status purge_run(struct cli *cli);
 
 enum status chown_run(struct cli *cli);

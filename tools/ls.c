@@ -19,7 +19,7 @@ enum { OPTION_DELETED = CLI_OPTION_FIRST };
 const struct cli_option ls_options[] = {
     {'l', "long", NULL, "mode, owner, group, size, date and version too"},
     {'R', "recursive", NULL, "all below it, with whole paths"},
-    {OPTION_DELETED, "deleted", NULL, "what was removed and can be restored, and when"},
+    {OPTION_DELETED, "deleted", NULL, "what was removed, when, and until when it can be restored"},
     {0, NULL, NULL, NULL},
 };
 
@@ -70,10 +70,20 @@ static void print_long(const struct entry *entry, const int widths[static COLUMN
     fill_columns(attr, &columns);
     mode_print(attr->mode, mode);
     output_local_time(entry->deleted_ns ? entry->deleted_ns : attr->mtime_ns, date);
-    printf("%c%s%c %-*s %-*s %*s %s %*s ", attr->kind == STORE_DIRECTORY ? 'd' : '-', mode,
+    printf("%c%s%c %-*s %-*s %*s %s %*s%s", attr->kind == STORE_DIRECTORY ? 'd' : '-', mode,
            attr->has_acl ? '+' : ' ', widths[COLUMN_OWNER], columns.text[COLUMN_OWNER],
            widths[COLUMN_GROUP], columns.text[COLUMN_GROUP], widths[COLUMN_SIZE],
-           columns.text[COLUMN_SIZE], date, widths[COLUMN_VERSION], columns.text[COLUMN_VERSION]);
+           columns.text[COLUMN_SIZE], date, widths[COLUMN_VERSION], columns.text[COLUMN_VERSION],
+           entry->deleted_ns ? "" : " ");
+}
+
+/* Until when it can be restored, or could be. */
+static void print_until(const struct entry *entry)
+{
+    char date[OUTPUT_TIME];
+
+    output_local_time(entry->attr.purge_ns, date);
+    printf(" until %s ", date);
 }
 
 static void print_listing(const struct cli *cli, const struct listing *listing, bool whole_paths)
@@ -90,8 +100,10 @@ static void print_listing(const struct cli *cli, const struct listing *listing, 
         } else if (entry->deleted_ns) {
             char date[OUTPUT_TIME];
             output_local_time(entry->deleted_ns, date);
-            printf("%s ", date);
+            fputs(date, stdout);
         }
+        if (entry->deleted_ns)
+            print_until(entry);
         text_print(stdout, entry->path + (whole_paths ? 0 : entry->name_at));
         putchar('\n');
     }
@@ -106,6 +118,8 @@ static json_t *listing_json(const struct listing *listing)
         json_t *node = output_json_node(entry->path, &entry->attr);
         if (entry->deleted_ns)
             json_object_set_new(node, "deleted", output_json_time(entry->deleted_ns));
+        if (entry->deleted_ns)
+            json_object_set_new(node, "restorable_until", output_json_time(entry->attr.purge_ns));
         if (json_array_append_new(array, node) != 0) {
             json_decref(array);
             return NULL;

@@ -67,11 +67,16 @@ static const struct command commands[] = {
      "Make directories.", NULL},
     {"mv", mv_run, 2, 2, false, true, "PATH NEWPATH", NULL,
      "Rename a secret or directory, or move it into a directory.", NULL},
-    {"rm", rm_run, 1, CLI_MANY, false, true, "PATH...", NULL,
-     "Remove secrets and empty directories; 'restore' brings them back.", NULL},
+    {"rm", rm_run, 1, CLI_MANY, false, true, "[--recovery D] PATH...", rm_options,
+     "Remove secrets and empty directories; 'restore' brings them back.",
+     "D is a duration such as 30d, 12h or 1d12h, up to 3650d. Without it 'restore' has 30d; with 0 "
+     "it\n"
+     "has none, and what is removed is purged at once. When the time is over, the next command "
+     "that\n"
+     "writes purges it.\n"},
     {"restore", restore_run, 1, CLI_MANY, false, true, "PATH...", NULL,
      "Bring back what was last removed from a path.", NULL},
-    {"purge", purge_run, 0, CLI_MANY, false, true, "[PATH...]", NULL,
+    {"purge", purge_run, 0, CLI_MANY, false, true, "[--due | PATH...]", purge_options,
      "Destroy for good what was removed from a path.",
      "Without a PATH, what earlier purges had to leave in the write-ahead log is destroyed.\n"},
     {"chown", chown_run, 2, CLI_MANY, false, true, "OWNER[:GROUP] PATH...", NULL,

@@ -186,9 +186,11 @@ static void rotate_due(struct run *run, uint64_t node)
         keep(run, fail_store(&due_task, err));
 }
 
+/* And purge what was removed long ago, as who runs this by a timer may run nothing else. */
 static void rotate_all_due(struct run *run)
 {
     const struct task task = {"rotate", DUE};
+    const struct task purge_task = {"purge", DUE};
     AUTO_CLOSE int lock = -1;
     struct due due = {.nodes = NULL};
     enum status status = runlock_take(&task, store_path(run->cli->store), &lock);
@@ -207,6 +209,7 @@ static void rotate_all_due(struct run *run)
         for (size_t i = 0; i < due.count; i++)
             rotate_due(run, due.nodes[i]);
     free(due.nodes);
+    keep(run, change_purge_due(run->cli, &purge_task, NULL));
 }
 
 enum status rotate_run(struct cli *cli)

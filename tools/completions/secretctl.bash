@@ -49,7 +49,7 @@ _secretctl()
     --label) [[ $command == put ]] && words='current pending' || words='current previous pending' ;;
     --generate) words='password alnum digits hex base64 uuid' ;;
     --signal) words='HUP INT TERM USR1 USR2' ;;
-    --passphrase-fd | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | -m | --modify | -x | --remove)
+    --passphrase-fd | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | --recovery | -m | --modify | -x | --remove)
         return
         ;;
     --version) [[ $command == get ]] && return ;;
