@@ -137,7 +137,8 @@ static int compare(const void *a, const void *b)
 
 static double ms_at(const int64_t *sorted, size_t count, unsigned percent)
 {
-    return (double)sorted[(count - 1) * percent / 100] / 1e6;
+    size_t at = (count - 1) * percent / 100;
+    return (double)sorted[at] / 1e6;
 }
 
 static void print(const char *what, int64_t *times, size_t count)
