@@ -21,6 +21,7 @@
 #define MOUNT_TREE "tree"
 /* The one from which a version is renamed to its name. */
 #define MOUNT_STAGE "stage"
+#define MOUNT_TAKEN MOUNT_STAGE "/-" /* and the number of a directory that is gone */
 /* The one that has superseded versions, so that their watchers can be told. */
 #define MOUNT_INODE "inode"
 

@@ -55,10 +55,21 @@ static uint64_t next_serial(void)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
+static bool has_from(uint32_t act)
+{
+    return act == NOTIFIER_MOVE || act == NOTIFIER_TAKE;
+}
+
+static size_t size_of(const struct notifier_order *order)
+{
+    return has_from(order->act) ? offsetof(struct notifier_order, from) + strlen(order->from) + 1
+                                : offsetof(struct notifier_order, path) + strlen(order->path) + 1;
+}
+
 int notifier_ask(int socket, int stop_fd, struct notifier_order *order, int timeout_ms)
 {
     struct pollfd fds[] = {{.fd = socket, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
-    size_t bytes = offsetof(struct notifier_order, path) + strlen(order->path) + 1;
+    size_t bytes = size_of(order);
     int64_t deadline = clock_now_ms() + timeout_ms;
     int error = 0;
 
@@ -171,9 +182,63 @@ static int change_name(const struct notifier_order *order)
 }
 
 /* Returns 0 or an errno. */
+static int move(const struct notifier_order *order)
+{
+    const char *old_name;
+    const char *name;
+    int from = open_parent(order->from, &old_name);
+    int to = from < 0 ? -1 : open_parent(order->path, &name);
+    int error = to >= 0 && renameat(from, old_name, to, name) == 0 ? 0 : errno;
+
+    if (from >= 0)
+        close(from);
+    if (to >= 0)
+        close(to);
+    return error;
+}
+
+/* Look a directory up in stage/: the kernel moves it there, and learns its link count, which is 0
+ * if it was removed. */
+static void look_up_staged(uint64_t id)
+{
+    char staged[sizeof MOUNT_STAGE + 24];
+
+    snprintf(staged, sizeof staged, MOUNT_STAGE "/%" PRIu64, id);
+    int directory = open_below(NOTIFIER_MOUNT, staged, O_PATH);
+    if (directory >= 0)
+        close(directory);
+}
+
+/* Returns 0 or an errno. */
+static int take(const struct notifier_order *order)
+{
+    char taken[sizeof MOUNT_TAKEN + 24];
+    const char *name;
+    int from = open_parent(order->from, &name);
+
+    if (from < 0)
+        return errno;
+    snprintf(taken, sizeof taken, MOUNT_TAKEN "%" PRIu64, order->id);
+    int error = renameat(from, name, NOTIFIER_MOUNT, taken) == 0 ? 0 : errno;
+    close(from);
+    if (error == 0)
+        look_up_staged(order->id);
+    return error;
+}
+
+/* Returns 0 or an errno. */
 static int carry_out(const struct notifier_order *order)
 {
-    return order->act == NOTIFIER_TOUCH ? touch(order->id) : change_name(order);
+    switch (order->act) {
+    case NOTIFIER_TOUCH:
+        return touch(order->id);
+    case NOTIFIER_MOVE:
+        return move(order);
+    case NOTIFIER_TAKE:
+        return take(order);
+    default:
+        return change_name(order);
+    }
 }
 
 /* Take an order. False when the socket is closed or broken. */
@@ -187,8 +252,9 @@ static bool take_order(struct notifier_order *ret_order)
     while (n < 0 && errno == EINTR);
     if (n <= (ssize_t)head)
         return false;
-    ret_order->path[(size_t)n - head - 1] = '\0';
-    return true;
+    ((char *)ret_order)[n - 1] = '\0';
+    ret_order->path[STORE_PATH_MAX - 1] = '\0';
+    return !has_from(ret_order->act) || n > (ssize_t)offsetof(struct notifier_order, from);
 }
 
 int notifier_main(void)

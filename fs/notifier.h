@@ -22,15 +22,18 @@ enum notifier_fd { NOTIFIER_SOCKET = 3, NOTIFIER_MOUNT, NOTIFIER_END };
 enum notifier_act {
     NOTIFIER_SHOW = 1, /* rename stage/<id> to `path` */
     NOTIFIER_UNLINK,   /* unlink `path` */
+    NOTIFIER_MOVE,     /* rename `from` to `path` */
+    NOTIFIER_TAKE,     /* rename the directory `from` to one of stage/ that nobody sees */
     NOTIFIER_TOUCH,    /* let the watchers of inode/<id> believe that it was written to */
 };
 
-/* Sent as far as the end of `path`, with its NUL. */
+/* Sent as far as the end of `path`, with its NUL; or of `from` where that counts. */
 struct notifier_order {
     uint64_t serial; /* notifier_ask() sets it */
     uint64_t id;
     uint32_t act;              /* enum notifier_act */
-    char path[STORE_PATH_MAX]; /* below tree/ */
+    char path[STORE_PATH_MAX]; /* below tree/, */
+    char from[STORE_PATH_MAX]; /* as this is */
 };
 
 struct notifier_report {
@@ -39,7 +42,7 @@ struct notifier_report {
 };
 
 /*
- * Have an order carried out; `order->path` is terminated. Waits for the report, and asks again
+ * Have an order carried out; its paths are terminated. Waits for the report, and asks again
  * where none comes, as the notifier may have been killed with the order in its hands.
  * `stop_fd`: readable when the wait is to end.
  * Returns 0, the notifier's errno, ECANCELED (stopped), or ETIMEDOUT after `timeout_ms`.

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,8 +121,8 @@ struct telling {
 };
 
 /* Have the order carried out; what the notifier could not do is left to the kernel's next lookup.
- */
-static void ask(struct telling *t)
+ * Returns 0 or an errno. */
+static int ask(struct telling *t)
 {
     struct serve *serve = t->serve;
     int error = ENOSYS;
@@ -135,6 +136,109 @@ static void ask(struct telling *t)
     t->no_notifier |= error == ETIMEDOUT;
     t->look_up_again |= error != 0 && t->order.act != NOTIFIER_TOUCH &&
                         !(error == ENOENT && t->order.act == NOTIFIER_UNLINK);
+    return error;
+}
+
+/* ---- Directories that go ------------------------------------------------- */
+
+/* The path at which a node was. errors: INVALID and NOT_FOUND, see store_path_below() */
+static enum store_err old_path(const struct serve *serve, uint64_t top,
+                               const struct store_change *change, char ret_path[STORE_PATH_MAX])
+{
+    enum store_err err = store_path_below(serve->tree.store, top, change->old_parent, ret_path);
+    size_t len = err ? 0 : strlen(ret_path);
+
+    if (!err && len + 1 + STORE_NAME_MAX >= STORE_PATH_MAX)
+        err = STORE_ERR_LIMIT;
+    if (!err)
+        snprintf(ret_path + len, STORE_PATH_MAX - len, "%s%s", len ? "/" : "", change->name);
+    return err;
+}
+
+/* Whether the name is there, of another node by now. */
+static bool is_taken(const struct serve *serve, const struct store_change *change)
+{
+    struct store_attr attr;
+    return store_lookup(serve->tree.store, change->old_parent, change->name, &attr) == STORE_OK;
+}
+
+/* Whether it is, or is going to be once that is shown. */
+static bool will_be_taken(const struct serve *serve, const struct store_change *change)
+{
+    char path[STORE_PATH_MAX];
+    struct store_attr attr;
+
+    return old_path(serve, STORE_ROOT_ID, change, path) == STORE_OK &&
+           store_resolve(serve->tree.store, path, &attr) == STORE_OK;
+}
+
+/*
+ * Move a directory on the private mount, by an order that has `path` where it goes to. Not by
+ * unlinking it: that marks a directory as dead, and it lives on under another name, or may be
+ * restored. While it is asked for, a lookup of the old name still finds the directory.
+ * Returns whether it was moved.
+ */
+static bool ask_to_move(struct telling *t, const struct store_change *change, uint32_t act)
+{
+    struct serve *serve = t->serve;
+
+    t->order.act = act;
+    t->order.id = change->node;
+    enum store_err err = old_path(serve, serve->tree.top, change, t->order.from);
+    if (err) {
+        t->look_up_again |= err != STORE_ERR_INVALID;
+        return false;
+    }
+    tree_leave(&serve->tree, change->old_parent, change->name, change->node);
+    int error = ask(t);
+    tree_left(&serve->tree);
+    return error == 0;
+}
+
+/* Take a directory out of sight, and have the kernel forget it where nobody holds it: that is what
+ * its watchers hear of. */
+static void take(struct telling *t, const struct store_change *change)
+{
+    char staged[24];
+
+    if (!ask_to_move(t, change, NOTIFIER_TAKE) || !(change->kinds & STORE_CHANGED_REMOVED))
+        return;
+    snprintf(staged, sizeof staged, "%" PRIu64, change->node);
+    drop_entry(t->serve, TREE_STAGE, staged);
+}
+
+static bool is_gone_directory(const struct serve *serve, const struct store_change *change)
+{
+    char path[STORE_PATH_MAX];
+
+    if (change->kind != STORE_DIRECTORY)
+        return false;
+    if (change->kinds & STORE_CHANGED_REMOVED)
+        return true;
+    return change->kinds & STORE_CHANGED_MOVED &&
+           store_path_below(serve->tree.store, serve->tree.top, change->node, path) ==
+               STORE_ERR_INVALID;
+}
+
+/* Take directories out of the tree whose names others are to get: the kernel would put one over the
+ * other, and mark that as dead. Those inside come before those around them. */
+static void make_room(struct telling *t, const struct store_changes *changes)
+{
+    for (size_t i = changes->count; i-- > 0 && !t->stopped;) {
+        const struct store_change *change = &changes->items[i];
+        if (change->kind == STORE_DIRECTORY &&
+            change->kinds & (STORE_CHANGED_REMOVED | STORE_CHANGED_MOVED) &&
+            !is_taken(t->serve, change) && will_be_taken(t->serve, change))
+            take(t, change);
+    }
+}
+
+static void take_away(struct telling *t, const struct store_changes *changes)
+{
+    for (size_t i = changes->count; i-- > 0 && !t->stopped;)
+        if (is_gone_directory(t->serve, &changes->items[i]) &&
+            !is_taken(t->serve, &changes->items[i]))
+            take(t, &changes->items[i]);
 }
 
 /*
@@ -169,9 +273,14 @@ static void show(struct telling *t, const struct store_change *change, uint64_t 
     t->order.act = NOTIFIER_SHOW;
     t->order.id = id;
     enum store_err err = store_path_below(store, serve->tree.top, change->node, t->order.path);
-    if (err == STORE_OK)
+    if (err == STORE_OK && change->kind == STORE_DIRECTORY && change->kinds & STORE_CHANGED_MOVED &&
+        !will_be_taken(serve, change)) {
+        ask_to_move(t, change, NOTIFIER_MOVE);
+        t->order.act = NOTIFIER_SHOW;
+    }
+    if (err == STORE_OK && !t->stopped && store_is_held(store, change->node))
         ask(t);
-    else
+    else if (err)
         t->look_up_again |= err != STORE_ERR_INVALID; /* what is elsewhere is in no cache */
     if (!t->stopped && store_show(store, id, 0, NULL) == STORE_OK)
         serve_note_shown(serve, id);
@@ -248,34 +357,23 @@ static void show_and_tell(struct telling *t, const struct store_change *change)
 
 /* ---- Names that are gone ------------------------------------------------- */
 
-/* Whether the name is there, of another node by now. */
-static bool is_taken(const struct serve *serve, const struct store_change *change)
-{
-    struct store_attr attr;
-    return store_lookup(serve->tree.store, change->old_parent, change->name, &attr) == STORE_OK;
-}
-
-/* Have a name forgotten that is gone. Not a directory's: unlinking marks it as dead, and it may
- * live on under another name, or be restored. */
+/* Have a secret's name forgotten that is gone. */
 static void forget(struct telling *t, const struct store_change *change)
 {
     struct serve *serve = t->serve;
-    char *path = t->order.path;
 
-    if (!(change->kinds & (STORE_CHANGED_REMOVED | STORE_CHANGED_MOVED)) || is_taken(serve, change))
+    if (change->kind == STORE_DIRECTORY ||
+        !(change->kinds & (STORE_CHANGED_REMOVED | STORE_CHANGED_MOVED)) || is_taken(serve, change))
         return;
-    enum store_err err =
-        store_path_below(serve->tree.store, serve->tree.top, change->old_parent, path);
-    size_t len = err ? 0 : strlen(path);
+    enum store_err err = old_path(serve, serve->tree.top, change, t->order.path);
     if (err == STORE_ERR_INVALID)
         return;
-    if (err || change->kind == STORE_DIRECTORY || len + 1 + STORE_NAME_MAX >= STORE_PATH_MAX) {
+    if (err) {
         t->look_up_again = true;
         return;
     }
     t->order.act = NOTIFIER_UNLINK;
     t->order.id = change->node;
-    snprintf(path + len, STORE_PATH_MAX - len, "%s%s", len ? "/" : "", change->name);
     tree_leave(&serve->tree, change->old_parent, change->name,
                change->new_version ? change->new_version : change->old_version);
     ask(t);
@@ -326,10 +424,12 @@ bool serve_changes(struct serve *serve, struct store_changes *changes, bool miss
         look_up_again(serve, changes);
     if (changes->count > 0)
         qsort(changes->items, changes->count, sizeof *changes->items, compare_changes);
+    make_room(&t, changes);
     for (size_t i = 0; i < changes->count && !t.stopped; i++)
         show_and_tell(&t, &changes->items[i]);
     for (size_t i = 0; i < changes->count && !t.stopped; i++)
         forget(&t, &changes->items[i]);
+    take_away(&t, changes);
     if (t.stopped)
         return false;
     if (t.look_up_again)

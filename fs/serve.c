@@ -391,7 +391,9 @@ static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     trace(req, "RENAME", newparent);
     if (parent == TREE_STAGE && flags == 0)
         error = tree_show(&serve->tree, name, newparent, newname, &shown);
-    if (!error)
+    else if (flags == 0)
+        error = tree_move(&serve->tree, parent, name, newparent, newname, &shown);
+    if (!error && shown)
         serve_note_shown(serve, shown);
     fuse_reply_err(req, error);
 }

@@ -286,6 +286,23 @@ int tree_unlink(struct tree *tree, uint64_t directory, const char *name)
     return 0;
 }
 
+int tree_move(struct tree *tree, uint64_t directory, const char *name, uint64_t new_directory,
+              const char *new_name, uint64_t *ret_shown)
+{
+    uint64_t ino = is_leaving(tree, from_kernel(tree, directory), name);
+    int error = ino ? 0 : EROFS;
+
+    *ret_shown = 0;
+    if (!error && new_directory != TREE_STAGE) {
+        error =
+            tree_errno(store_show(tree->store, ino, from_kernel(tree, new_directory), new_name));
+        *ret_shown = error ? 0 : ino;
+    }
+    if (!error)
+        tree_left(tree); /* or a second try would find it there again */
+    return error;
+}
+
 static int stat_version(struct tree *tree, uint64_t ino, struct store_attr *ret_attr)
 {
     int error = stat_inode(tree, from_kernel(tree, ino), ret_attr);

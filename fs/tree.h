@@ -92,8 +92,9 @@ int tree_show(struct tree *tree, const char *number, uint64_t directory, const c
               uint64_t *ret_shown);
 
 /*
- * Let `name`, which is gone from the store, be found once more, as the version `ino`, until it is
- * unlinked: of a name that is not found nobody could be told that it goes. tree_left() ends it.
+ * Let `name`, which is gone from the store, be found once more, as the version or directory `ino`,
+ * until it is unlinked or moved: of a name that is not found nobody could be told that it goes.
+ * tree_left() ends it.
  */
 void tree_leave(struct tree *tree, uint64_t directory, const char *name, uint64_t ino);
 void tree_left(struct tree *tree);
@@ -102,9 +103,20 @@ void tree_left(struct tree *tree);
 int tree_unlink(struct tree *tree, uint64_t directory, const char *name);
 
 /*
+ * Whether the directory that is leaving `directory` as `name` may be moved to `new_directory`: as
+ * `new_name`, which then shows it, or out of sight in TREE_STAGE. 0, EROFS if it is not leaving, or
+ * ENOENT if it is not what `new_name` is to show.
+ * out: ret_shown  it; 0 where it is out of sight
+ */
+int tree_move(struct tree *tree, uint64_t directory, const char *name, uint64_t new_directory,
+              const char *new_name, uint64_t *ret_shown);
+
+/*
  * Which version is to be had instead of `ino`, a version that its name does not show any more.
- * ENOENT once the secret is removed, ESTALE, EISDIR. out: ret_current  the version that the name
- * shows; 0 if that is `ino` out: ret_node     the secret
+ * ENOENT once the secret is removed, ESTALE, EISDIR.
+ *
+ * out: ret_current  the version that the name shows; 0 if that is `ino`, or `ino` is in a view
+ * out: ret_node     the secret
  */
 int tree_superseded(struct tree *tree, uint64_t ino, uint64_t *ret_current, uint64_t *ret_node);
 

@@ -147,8 +147,10 @@ def test_a_move_is_told_at_both_places(store, mount):
         ]
         assert (served / "dir/a").read_bytes() == b"value of a"
         store.ctl("mv", "dir/sub", "moved")  # whoever watches a directory goes with it
-        events = watch.collect(2)
+        events = watch.collect(3)
+        assert events[0].cookie == events[1].cookie != 0
         assert [tuple(event[:3]) for event in events] == [
+            (served / "dir", "MOVED_FROM|ISDIR", "sub"),
             (served, "MOVED_TO|ISDIR", "moved"),
             (served / "dir/sub", "MOVE_SELF", ""),
         ]
@@ -157,6 +159,165 @@ def test_a_move_is_told_at_both_places(store, mount):
         assert [tuple(event[:3]) for event in events] == [(served / "dir/sub", "MOVED_TO", "c")]
         assert (served / "moved/c").read_bytes() == b"rotated"
         assert error_of(os.stat, served / "dir/sub") == "ENOENT"
+
+
+# ---- Directories that are moved or removed ---------------------------------------------------------
+
+
+def told_of(watch, top, count):
+    """Events as (path below top, flags, name, whether it is the same rename as the one before)."""
+    events = watch.collect(count)
+    return [
+        (str(event.path.relative_to(top)), event.flags, event.name, before == event.cookie != 0)
+        for before, event in zip([0, *(event.cookie for event in events)], events)
+    ]
+
+
+@pytest.mark.parametrize("looked_up", [False, True])
+@pytest.mark.parametrize("to", ["a/renamed", "b/d", "b/other"])
+def test_a_moved_directory_is_told_as_by_rename_on_tmpfs(store, mount, tmpfs, to, looked_up):
+    for folder in ("a/d/below", "b"):
+        (tmpfs / folder).mkdir(parents=True)
+        store.ctl("mkdir", "-p", folder)
+    store.put("a/d/below/s", b"value")
+    with Watch(*(tmpfs / path for path in ("", "a", "b", "a/d", "a/d/below"))) as watch:
+        (tmpfs / "a/d").rename(tmpfs / to)
+        expected = told_of(watch, tmpfs, 3)
+    assert len(expected) == 3
+
+    served = mount().path
+    watched = ["", "a", "b"] + (["a/d", "a/d/below"] if looked_up else [])
+    with Watch(*(served / path for path in watched)) as watch:
+        store.ctl("mv", "a/d", to)
+        wanted = [event for event in expected if event[0] in (*watched, ".")]
+        assert told_of(watch, served, len(wanted)) == wanted
+        assert (served / to / "below/s").read_bytes() == b"value"
+        assert error_of(os.stat, served / "a/d") == "ENOENT"
+        watch.add(served / to)
+        store.put(f"{to}/new", b"new")
+        assert ("MOVED_TO", "new") in watch.names(1)
+
+
+def test_a_removed_directory_is_told(store, mount, tmpfs):
+    """
+    As one that is moved out of the tree, and deleted there: the kernel has no use any more for a
+    directory that rmdir(2) has removed, and this one may be restored.
+    """
+    for path in ("known", "unknown"):
+        (tmpfs / path).mkdir()
+        store.ctl("mkdir", path)
+    served = mount().path
+    seen = {}
+    for top, remove in ((tmpfs, os.rmdir), (served, lambda path: store.ctl("rm", path.name))):
+        with Watch(top, top / "known") as watch:
+            remove(top / "known")
+            seen[top] = [event[:3] for event in told_of(watch, top, 3)]
+            remove(top / "unknown")
+            seen[top] += [event[:3] for event in told_of(watch, top, 1)]
+    ended = [("known", "DELETE_SELF", ""), ("known", "IGNORED", "")]
+    parent = (".", "DELETE|ISDIR", "known"), (".", "DELETE|ISDIR", "unknown")
+    assert sorted(seen[tmpfs]) == sorted([*ended, *parent])
+    parent = (".", "MOVED_FROM|ISDIR", "known"), (".", "MOVED_FROM|ISDIR", "unknown")
+    assert seen[served] == [parent[0], ("known", "MOVE_SELF", ""), *ended, parent[1]]
+    assert os.listdir(served) == [] and error_of(os.stat, served / "known") == "ENOENT"
+
+
+def test_a_tree_is_removed_and_restored(store, mount):
+    store.put("a/b/s", b"value", "-p")
+    served = mount().path
+    assert (served / "a/b/s").read_bytes() == b"value"
+    with Watch(served, served / "a", served / "a/b") as watch:
+        for path in ("a/b/s", "a/b", "a"):
+            store.ctl("rm", path)
+        told = [event[:3] for event in told_of(watch, served, 9)]
+        assert [event for event in told if event[2]] == [
+            ("a/b", "DELETE", "s"),
+            ("a", "MOVED_FROM|ISDIR", "b"),
+            (".", "MOVED_FROM|ISDIR", "a"),
+        ]
+        for path in ("a", "a/b", "a/b/s"):
+            store.ctl("restore", path)
+        assert watch.names(1) == [("MOVED_TO|ISDIR", "a")]
+    assert (served / "a/b/s").read_bytes() == b"value"
+
+
+def test_a_removed_directory_that_somebody_is_in_can_be_restored(store, mount):
+    """It must not be dead to the kernel, nor to who had it open all the time."""
+    store.ctl("mkdir", "d")
+    served = mount().path
+    fd = os.open(served / "d", os.O_RDONLY | os.O_DIRECTORY)
+    with Watch(served, served / "d") as watch:
+        for number in range(3):
+            store.ctl("rm", "d")
+            assert error_of(os.stat, served / "d") == "ENOENT" and os.listdir(fd) == []
+            assert os.fstat(fd).st_nlink == 0
+            store.ctl("restore", "d")
+            assert os.fstat(fd).st_nlink == 2
+            assert os.fstat(fd).st_ino == os.stat(served / "d").st_ino
+            store.put(f"d/{number}", b"value")
+            assert os.stat(str(number), dir_fd=fd).st_size == 5
+            assert (served / f"d/{number}").read_bytes() == b"value"
+            store.ctl("rm", f"d/{number}")
+        told = [event[1:3] for event in told_of(watch, served, 12) if event[0] == "."]
+        assert told == [("MOVED_FROM|ISDIR", "d"), ("MOVED_TO|ISDIR", "d")] * 3
+    os.close(fd)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_directories_that_change_places_at_once(store, mount, held):
+    store.wait = False
+    for path in ("x", "y", "gone"):
+        store.put(f"{path}/in", path.encode(), "-p")
+    served = mount()
+    path = served.path
+    fds = [os.open(path / name, os.O_RDONLY) for name in ("x", "y", "gone") if held]
+    for name in ("x", "y", "gone"):
+        assert (path / name / "in").read_bytes() == name.encode()
+    with Watch(path) as watch:
+        os.kill(worker_of(served), signal.SIGSTOP)
+        for commands in ("mv x t", "mv y x", "mv t y", "rm gone/in", "rm gone", "mkdir gone"):
+            store.ctl(*commands.split())
+        store.put("gone/in", b"new")
+        os.kill(worker_of(served), signal.SIGCONT)
+        events = [(flags, name) for flags, name in watch.names(6)]
+    assert sorted(events) == sorted(
+        (f"MOVED_{way}|ISDIR", name) for way in ("FROM", "TO") for name in ("x", "y", "gone")
+    )
+    eventually(lambda: (path / "gone/in").read_bytes() == b"new")
+    assert (path / "x/in").read_bytes() == b"y" and (path / "y/in").read_bytes() == b"x"
+    assert [os.listdir(fd) for fd in fds] == [["in"], ["in"], []][: len(fds)]
+    for fd in fds:
+        os.close(fd)
+
+
+def test_a_directory_that_leaves_the_subdirectory_that_is_mounted(store, mount):
+    store.put("app/d/s", b"value", "-p")
+    served = mount("subdir=app").path
+    with Watch(served) as watch:
+        store.ctl("mv", "app/d", "elsewhere")
+        assert watch.names(1) == [("MOVED_FROM|ISDIR", "d")]
+        assert error_of(os.stat, served / "d") == "ENOENT"
+        store.ctl("mv", "elsewhere", "app/back")
+        assert watch.names(1) == [("MOVED_TO|ISDIR", "back")]
+        assert (served / "back/s").read_bytes() == b"value"
+
+
+def test_moves_of_directories_under_killed_notifiers(store, mount):
+    store.quick = True
+    store.put("a/d/s", b"value", "-p")
+    store.ctl("mkdir", "b")
+    served = mount()
+    path = served.path
+    with Watch(path / "a", path / "b") as watch:
+        for number in range(10):
+            here, there = ("a", "b") if number % 2 == 0 else ("b", "a")
+            if number % 3:
+                os.kill(notifier_of(served), signal.SIGKILL)
+            store.ctl("mv", f"{here}/d", f"{there}/d")
+            assert (path / there / "d/s").read_bytes() == b"value"
+            assert error_of(os.stat, path / here / "d") == "ENOENT"
+            told = [event[:3] for event in told_of(watch, path, 2)]
+            assert told == [(here, "MOVED_FROM|ISDIR", "d"), (there, "MOVED_TO|ISDIR", "d")]
 
 
 def test_what_changes_no_name_gives_no_event_of_names(store, mount):
@@ -389,10 +550,12 @@ def test_changes_at_once_are_told_once_each(store, mount):
         os.kill(worker_of(served), signal.SIGSTOP)
         commit(store, CHANGES)
         os.kill(worker_of(served), signal.SIGCONT)
-        events = watch.names(16, quiet=0.5)
+        events = watch.names(20, quiet=0.5)
     files = "rotated back anew elsewhere moved swapped other restored directory"
     folders = "d2 d1 inner secret empty new"
+    gone = "d1 parted directory empty"  # moved away, removed, or in the way of what takes the name
     expected = [*moved_to(*files.split()), *[("MOVED_TO|ISDIR", name) for name in folders.split()]]
+    expected += [("MOVED_FROM|ISDIR", name) for name in gone.split()]
     assert sorted(events) == sorted([*expected, ("DELETE", "removed")])
 
 

@@ -689,6 +689,56 @@ static void test_leave(void **state)
     store_close(s);
 }
 
+/* A directory that is gone from a name is moved once, to where it is now or out of sight. */
+static void test_move(void **state)
+{
+    struct fixture *f = *state;
+    struct store *writer = open_store(f, STORE_READ_WRITE);
+    uint64_t shown = 4711;
+    struct stat st;
+
+    make_directory(writer, "a");
+    make_directory(writer, "b");
+    make_directory(writer, "a/dir");
+    uint64_t a = resolve(writer, "a").node;
+    uint64_t b = resolve(writer, "b").node;
+    uint64_t dir = resolve(writer, "a/dir").node;
+    struct store *follower = open_store(f, STORE_FOLLOW);
+    struct tree t = tree_of(follower, NULL);
+    store_hold_names(follower, store_next_id(follower));
+    assert_ok(store_begin(writer));
+    assert_ok(store_move(writer, "a/dir", "b/new"));
+    assert_ok(store_commit(writer));
+    assert_ok(store_refresh(follower, NULL));
+
+    assert_int_equal(tree_move(&t, a, "dir", b, "new", &shown), EROFS); /* nobody has it leave */
+    assert_int_equal(shown, 0);
+    assert_int_equal(tree_move(&t, a, "dir", TREE_STAGE, "-1", &shown), EROFS);
+    tree_leave(&t, a, "dir", dir);
+    assert_int_equal(lookup(&t, a, "dir").st_ino, dir);
+    assert_int_equal(tree_lookup(&t, b, "new", &st), ENOENT);
+    assert_int_equal(tree_move(&t, b, "dir", b, "new", &shown), EROFS);
+    assert_int_equal(tree_move(&t, a, "dir", b, "other", &shown), ENOENT);
+    assert_int_equal(tree_move(&t, a, "dir", a, "new", &shown), ENOENT);
+    assert_int_equal(shown, 0);
+    assert_int_equal(tree_move(&t, a, "dir", b, "new", &shown), 0);
+    assert_int_equal(shown, dir);
+    assert_int_equal(lookup(&t, b, "new").st_ino, dir);
+    assert_int_equal(tree_lookup(&t, a, "dir", &st), ENOENT);
+    assert_int_equal(tree_move(&t, a, "dir", b, "new", &shown), EROFS); /* a second time */
+
+    remove_path(writer, "b/new");
+    assert_ok(store_refresh(follower, NULL));
+    tree_leave(&t, b, "new", dir);
+    assert_int_equal(lookup(&t, b, "new").st_nlink, 0);
+    assert_int_equal(tree_move(&t, b, "new", TREE_STAGE, "-1", &shown), 0);
+    assert_int_equal(shown, 0);
+    assert_int_equal(tree_lookup(&t, b, "new", &st), ENOENT);
+    assert_int_equal(tree_lookup(&t, TREE_STAGE, "-1", &st), ENOENT);
+    store_close(writer);
+    store_close(follower);
+}
+
 /* ---- Listings -------------------------------------------------------------------------------- */
 
 #define ENTRIES_MAX 32
@@ -1071,6 +1121,7 @@ int main(void)
         tree_test(test_show),
         tree_test(test_unlink),
         tree_test(test_leave),
+        tree_test(test_move),
         tree_test(test_list),
         tree_test(test_list_below_a_top),
         tree_test(test_list_a_top_that_is_the_root),
