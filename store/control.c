@@ -6,10 +6,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -42,6 +44,7 @@ struct daemons {
     size_t count;
     size_t left; /* that have not replied */
     control_visit_fn *visit;
+    control_readers_fn *visit_readers; /* or this one */
     void *arg;
     size_t visited;
 };
@@ -64,6 +67,46 @@ static bool serves_another(const struct daemons *d, const char *name)
     return stat(path, &st) == 0 && !control_is_about(&d->request, path);
 }
 
+/*
+ * Map the file that came with a reply, and visit it. Only what is memory, sealed against being cut,
+ * is looked at: then nobody can have us killed by it. Returns an errno.
+ */
+static int visit_readers(struct daemons *d, const struct control_reply *reply, int fd)
+{
+    const int seals = F_SEAL_SHRINK | F_SEAL_WRITE;
+    const struct control_readers *head;
+    struct stat st;
+
+    if (fd < 0 || (fcntl(fd, F_GET_SEALS) & seals) != seals || fstat(fd, &st) != 0 ||
+        st.st_size < (off_t)sizeof *head)
+        return EPROTO;
+    void *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (file == MAP_FAILED)
+        return errno;
+    head = file;
+    bool valid = head->reader_bytes == sizeof(struct control_reader) &&
+                 head->count <= CONTROL_READERS_MAX &&
+                 (size_t)st.st_size == sizeof *head + head->count * sizeof(struct control_reader);
+    if (valid && d->visit_readers)
+        d->visit_readers(d->arg, reply, head, (const struct control_reader *)(head + 1));
+    munmap(file, (size_t)st.st_size);
+    return valid ? 0 : EPROTO;
+}
+
+/* Visit with a reply, and the file that came with it, or -1. */
+static void give(struct daemons *d, struct control_reply *reply, int fd)
+{
+    d->visited++;
+    if (d->visit) {
+        d->visit(d->arg, reply);
+        return;
+    }
+    if (reply->error == 0)
+        reply->error = visit_readers(d, reply, fd);
+    if (reply->error && d->visit_readers)
+        d->visit_readers(d->arg, reply, NULL, NULL);
+}
+
 /* What the name of its socket, and the links beside it, tell of a daemon that says nothing. */
 static void visit_silent(struct daemons *d, const char *name, int error)
 {
@@ -76,8 +119,7 @@ static void visit_silent(struct daemons *d, const char *name, int error)
     snprintf(path, sizeof path, CONTROL_FOLDER "/%s" CONTROL_MOUNT_SUFFIX, name);
     if (readlink(path, reply.mountpoint, sizeof reply.mountpoint - 1) < 0)
         reply.mountpoint[0] = '\0';
-    d->visit(d->arg, &reply);
-    d->visited++;
+    give(d, &reply, -1);
 }
 
 /* Connect and send the request; a full backlog and a stopped daemon show as no reply. */
@@ -117,12 +159,31 @@ static void ask_all(struct daemons *d, DIR *folder, const char *prefix)
     }
 }
 
+/* Receive a reply, and the file that may come with it (-1: none). As recv(2). */
+static ssize_t receive(int socket, struct control_reply *ret_reply, int *ret_fd)
+{
+    struct iovec bytes = {ret_reply, sizeof *ret_reply};
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+    *ret_fd = -1;
+    if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(ret_fd, CMSG_DATA(head), sizeof *ret_fd);
+    return n;
+}
+
 /* A daemon that hangs up has ended, or had no patience with a process that was stopped: then it is
  * asked again. */
 static void take_reply(struct daemons *d, size_t i)
 {
     struct control_reply reply;
-    ssize_t n = recv(d->fds[i].fd, &reply, sizeof reply, 0);
+    int file;
+    ssize_t n = receive(d->fds[i].fd, &reply, &file);
     int error = n < 0 ? errno : 0;
     bool valid = n == (ssize_t)sizeof reply && reply.version == CONTROL_VERSION &&
                  memchr(reply.mountpoint, 0, sizeof reply.mountpoint) != NULL;
@@ -142,9 +203,10 @@ static void take_reply(struct daemons *d, size_t i)
     if (error) {
         visit_silent(d, d->names[i], error);
     } else if (reply.error != ESTALE) { /* by which it says that it serves another copy */
-        d->visit(d->arg, &reply);
-        d->visited++;
+        give(d, &reply, file);
     }
+    if (file >= 0)
+        close(file);
 }
 
 static int64_t now_ms(void)
@@ -180,8 +242,9 @@ bool control_is_about(const struct control_request *request, const char *path)
     return stat(path, &st) == 0 && st.st_dev == request->device && st.st_ino == request->inode;
 }
 
-enum store_err control_ask(const struct store *store, enum control_verb verb, uint64_t generation,
-                           int timeout_ms, control_visit_fn *visit, void *arg, size_t *ret_count)
+/* Ask with what `daemons` (owned by the caller) has of the request, and of visits. */
+static enum store_err ask_daemons(const struct store *store, struct daemons *d, int timeout_ms,
+                                  size_t *ret_count)
 {
     char prefix[CONTROL_PREFIX_BYTES + 1];
     struct stat st;
@@ -190,18 +253,42 @@ enum store_err control_ask(const struct store *store, enum control_verb verb, ui
     *ret_count = 0;
     if (folder == NULL)
         return errno == ENOENT ? STORE_OK : fault_errno(errno, "read", CONTROL_FOLDER);
-    struct daemons *d = calloc(1, sizeof *d);
-    if (d && stat(store_path(store), &st) == 0) {
-        *d = (struct daemons){.request = {CONTROL_VERSION, verb, generation, st.st_dev, st.st_ino},
-                              .visit = visit,
-                              .arg = arg};
+    if (stat(store_path(store), &st) == 0) {
+        d->request.version = CONTROL_VERSION;
+        d->request.device = st.st_dev;
+        d->request.inode = st.st_ino;
         control_prefix(store_uuid(store), prefix);
         ask_all(d, folder, prefix);
         take_replies(d, timeout_ms);
         *ret_count = d->visited;
     }
     closedir(folder);
-    enum store_err err = d ? STORE_OK : fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
+    return STORE_OK;
+}
+
+enum store_err control_ask(const struct store *store, enum control_verb verb, uint64_t generation,
+                           int timeout_ms, control_visit_fn *visit, void *arg, size_t *ret_count)
+{
+    struct daemons *d = calloc(1, sizeof *d);
+
+    if (d == NULL)
+        return fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
+    *d = (struct daemons){
+        .request = {.verb = verb, .generation = generation}, .visit = visit, .arg = arg};
+    enum store_err err = ask_daemons(store, d, timeout_ms, ret_count);
+    free(d);
+    return err;
+}
+
+enum store_err control_ask_readers(const struct store *store, int timeout_ms,
+                                   control_readers_fn *visit, void *arg, size_t *ret_count)
+{
+    struct daemons *d = calloc(1, sizeof *d);
+
+    if (d == NULL)
+        return fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
+    *d = (struct daemons){.request = {.verb = CONTROL_READERS}, .visit_readers = visit, .arg = arg};
+    enum store_err err = ask_daemons(store, d, timeout_ms, ret_count);
     free(d);
     return err;
 }

@@ -7,6 +7,7 @@
 #ifndef STORE_CONTROL_H
 #define STORE_CONTROL_H
 
+#include "identity.h"
 #include "store.h"
 
 #include <limits.h>
@@ -20,6 +21,7 @@ enum control_verb {
     CONTROL_STATUS = 1,
     CONTROL_UPGRADE,
     CONTROL_CONFIRM, /* reply once the mount shows `generation` */
+    CONTROL_READERS, /* who has read what: a file comes with the reply */
 };
 
 struct control_request {
@@ -37,6 +39,33 @@ struct control_reply {
     uint32_t restarts;   /* workers that had to be replaced */
     uint64_t generation; /* of the store, that the mount shows */
     char mountpoint[PATH_MAX];
+};
+
+/*
+ * The file that comes with the reply to CONTROL_READERS, a memory of the daemon's that it gives
+ * away: this head, and then `count` of struct control_reader, each a process that has opened a
+ * version, as one user.
+ */
+struct control_readers {
+    uint64_t device;    /* st_dev of the files that the mount shows; 0: not known */
+    int64_t since_ns;   /* the record begins then */
+    uint64_t forgotten; /* processes that had ended, of which the record is too full to tell, */
+    uint64_t missed;    /* and what it doesn't tell of others: processes and opens */
+    uint32_t count;
+    uint32_t reader_bytes; /* sizeof(struct control_reader) */
+};
+
+#define CONTROL_READERS_MAX 4096
+
+struct control_reader {
+    uint64_t version; /* its id */
+    uint64_t count;   /* of opens */
+    int64_t first_ns; /* CLOCK_REALTIME */
+    int64_t last_ns;
+    uint32_t uid;
+    uint32_t known; /* 0: it had ended before it could be looked at; `who` has no more than a pid,
+                       the thread's */
+    struct identity who;
 };
 
 /* The beginning of the names of the sockets of a store's daemons: its uuid in hexadecimal, and a
@@ -64,5 +93,16 @@ typedef void control_visit_fn(void *arg, const struct control_reply *reply);
 STORE_CHECKED enum store_err control_ask(const struct store *store, enum control_verb verb,
                                          uint64_t generation, int timeout_ms,
                                          control_visit_fn *visit, void *arg, size_t *ret_count);
+
+/*
+ * The same for CONTROL_READERS: `visit` gets each daemon's reply with its readers, which live for
+ * the call only; `head` is NULL where the reply has an error.
+ */
+typedef void control_readers_fn(void *arg, const struct control_reply *reply,
+                                const struct control_readers *head,
+                                const struct control_reader *readers);
+STORE_CHECKED enum store_err control_ask_readers(const struct store *store, int timeout_ms,
+                                                 control_readers_fn *visit, void *arg,
+                                                 size_t *ret_count);
 
 #endif

@@ -1,0 +1,219 @@
+/*
+ * See identity.h, and proc(5) for the formats. What a process can choose itself, its name and path,
+ * is taken as it is: bytes, to be escaped by whoever prints them.
+ */
+#include "identity.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONTAINER_DIGITS 64 /* of the id that container engines put into a cgroup's name */
+#define CONTAINER_SHOWN 12  /* as many as they show themselves */
+
+#define CUT "..." /* stands for the beginning of a path */
+
+/* Read a file of /proc; what does not fit is left. Returns false when there is none. */
+static bool read_file(uint32_t pid, const char *name, char *ret_text, size_t room)
+{
+    char path[64];
+    size_t used = 0;
+    ssize_t n = 0;
+
+    snprintf(path, sizeof path, "/proc/%u/%s", (unsigned)pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return false;
+    while (used < room - 1 && (n = read(fd, ret_text + used, room - 1 - used)) > 0)
+        used += (size_t)n;
+    close(fd);
+    ret_text[used] = '\0';
+    return n >= 0 && used > 0;
+}
+
+/* What of /proc/PID/stat matters. */
+struct process_state {
+    char state;
+    long threads;
+    uint64_t start;
+};
+
+/* What stands behind `count` more blanks or tabs; the end of the text where there are fewer. */
+static const char *skip_fields(const char *text, int count)
+{
+    for (; count > 0; count--) {
+        text += strcspn(text, " \t");
+        text += *text != '\0';
+    }
+    return text;
+}
+
+/* The name stands in parentheses, and may hold some. */
+static bool read_state(uint32_t pid, struct process_state *ret_state)
+{
+    char text[1024];
+    const char *rest = read_file(pid, "stat", text, sizeof text) ? strrchr(text, ')') : NULL;
+    const char *start = rest ? skip_fields(rest, 20) : "";
+
+    if (*start == '\0')
+        return false;
+    ret_state->state = *skip_fields(rest, 1);
+    ret_state->threads = strtol(skip_fields(rest, 18), NULL, 10);
+    ret_state->start = strtoull(start, NULL, 10);
+    return true;
+}
+
+/* A first thread that has ended is a zombie while others of its process go on. */
+static bool runs(const struct process_state *state)
+{
+    return (state->state != 'Z' && state->state != 'X') || state->threads > 1;
+}
+
+uint64_t identity_thread_start(uint32_t thread)
+{
+    struct process_state state;
+    return thread && read_state(thread, &state) ? state.start : 0;
+}
+
+bool identity_lives(uint32_t pid, uint64_t start)
+{
+    struct process_state state;
+    return pid && read_state(pid, &state) && state.start == start && runs(&state);
+}
+
+/* ---- Units and containers ------------------------------------------------ */
+
+static bool ends_with(const char *text, size_t len, const char *end)
+{
+    size_t end_len = strlen(end);
+    return len > end_len && memcmp(text + len - end_len, end, end_len) == 0;
+}
+
+static bool is_unit(const char *name, size_t len)
+{
+    static const char *const kinds[] = {".service", ".scope", ".socket", ".mount", ".swap"};
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (ends_with(name, len, kinds[i]))
+            return true;
+    return false;
+}
+
+/* Where the digits of a container's id begin in a name such as `docker-<id>.scope`; NULL: nowhere.
+ */
+static const char *find_container(const char *name, size_t len)
+{
+    size_t digits = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        digits = isxdigit((unsigned char)name[i]) ? digits + 1 : 0;
+        if (digits == CONTAINER_DIGITS)
+            return name + i + 1 - CONTAINER_DIGITS;
+    }
+    return NULL;
+}
+
+/* One component of the cgroup's path; those below it come later, and are nearer to the process. */
+static void take_component(const char *name, size_t len, char ret_unit[static IDENTITY_UNIT],
+                           char ret_container[static IDENTITY_CONTAINER])
+{
+    const char *container = find_container(name, len);
+
+    if (container)
+        snprintf(ret_container, IDENTITY_CONTAINER, "%.*s", CONTAINER_SHOWN, container);
+    if (is_unit(name, len))
+        snprintf(ret_unit, IDENTITY_UNIT, "%.*s", (int)len, name);
+}
+
+/* The line that has the unit: that of the second version's hierarchy, or of systemd's own. */
+static const char *find_path(const char *text)
+{
+    const char *found = NULL;
+
+    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, "0::", 3) == 0 && found == NULL)
+            found = line + 3;
+        const char *named = strstr(line, ":name=systemd:");
+        const char *end = strchr(line, '\n');
+        if (named && (end == NULL || named < end))
+            found = named + strlen(":name=systemd:");
+    }
+    return found;
+}
+
+void identity_parse_cgroup(const char *text, char ret_unit[static IDENTITY_UNIT],
+                           char ret_container[static IDENTITY_CONTAINER])
+{
+    const char *at = find_path(text);
+
+    ret_unit[0] = ret_container[0] = '\0';
+    while (at && *at == '/') {
+        at++;
+        size_t len = strcspn(at, "/\n");
+        take_component(at, len, ret_unit, ret_container);
+        at += len;
+    }
+}
+
+/* ---- The whole ----------------------------------------------------------- */
+
+static void read_executable(uint32_t pid, char ret_path[static IDENTITY_EXECUTABLE])
+{
+    char link[64];
+    char path[4096 + 16];
+
+    ret_path[0] = '\0';
+    snprintf(link, sizeof link, "/proc/%u/exe", (unsigned)pid);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    if (len <= 0)
+        return;
+    path[len] = '\0';
+    size_t used = 0;
+    const char *from = path;
+    if ((size_t)len >= IDENTITY_EXECUTABLE) {
+        used = sizeof CUT - 1;
+        from = path + len - (IDENTITY_EXECUTABLE - sizeof CUT);
+        memcpy(ret_path, CUT, sizeof CUT);
+    }
+    memcpy(ret_path + used, from, strlen(from) + 1);
+}
+
+/* The process that a thread is of, and its user; 0 when it is gone. */
+static uint32_t process_of(uint32_t thread, uint32_t *ret_uid)
+{
+    char text[1024];
+    bool read = read_file(thread, "status", text, sizeof text);
+    const char *process = read ? strstr(text, "\nTgid:") : NULL;
+    const char *user = read ? strstr(text, "\nUid:") : NULL;
+
+    if (process == NULL || user == NULL)
+        return 0;
+    *ret_uid = (uint32_t)strtoul(skip_fields(user, 4), NULL, 10); /* the one for files */
+    return (uint32_t)strtoul(process + strlen("\nTgid:"), NULL, 10);
+}
+
+bool identity_of(uint32_t thread, struct identity *ret_identity)
+{
+    struct identity found = {.thread_start = identity_thread_start(thread)};
+    struct process_state state;
+    char cgroup[4096];
+
+    found.pid = found.thread_start ? process_of(thread, &found.uid) : 0;
+    if (found.pid == 0 || !read_state(found.pid, &state) || !runs(&state))
+        return false;
+    found.start = state.start;
+    if (read_file(found.pid, "comm", found.command, sizeof found.command))
+        found.command[strcspn(found.command, "\n")] = '\0';
+    read_executable(found.pid, found.executable);
+    if (read_file(found.pid, "cgroup", cgroup, sizeof cgroup))
+        identity_parse_cgroup(cgroup, found.unit, found.container);
+    /* Another process may have got the number meanwhile. */
+    if (identity_thread_start(thread) != found.thread_start)
+        return false;
+    *ret_identity = found;
+    return true;
+}

@@ -1,0 +1,40 @@
+/*
+ * Which process it is: what /proc tells of one, for the daemon, which notes who reads, and for
+ * programs that tell of it. Never touches what the process has open, nor any file system but /proc.
+ */
+#ifndef STORE_IDENTITY_H
+#define STORE_IDENTITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IDENTITY_COMMAND 16
+#define IDENTITY_EXECUTABLE 256
+#define IDENTITY_UNIT 128
+#define IDENTITY_CONTAINER 16
+
+struct identity {
+    uint32_t pid;                         /* the process's, whichever thread was asked for */
+    uint64_t start;                       /* when it began: ticks since boot. With pid, for good */
+    uint64_t thread_start;                /* the same of the thread that was asked for */
+    uint32_t uid;                         /* whose files it may open, now */
+    char command[IDENTITY_COMMAND];       /* its name, as ps(1) shows it */
+    char executable[IDENTITY_EXECUTABLE]; /* of a longer path the end; "" where we may not know */
+    char unit[IDENTITY_UNIT];             /* of systemd; "" for none */
+    char container[IDENTITY_CONTAINER];   /* the beginning of its id; "" for none */
+};
+
+/* Look at the process that the thread `thread` is of. False when it is gone. */
+bool identity_of(uint32_t thread, struct identity *ret_identity);
+
+/* When the thread began, in ticks since boot; 0 when it is gone. Quicker than identity_of(). */
+uint64_t identity_thread_start(uint32_t thread);
+
+/* Whether the process still runs. */
+bool identity_lives(uint32_t pid, uint64_t start);
+
+/* The unit and the container that /proc/PID/cgroup, `text`, speaks of. For identity_of(). */
+void identity_parse_cgroup(const char *text, char ret_unit[static IDENTITY_UNIT],
+                           char ret_container[static IDENTITY_CONTAINER]);
+
+#endif
