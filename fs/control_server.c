@@ -219,6 +219,26 @@ void control_server_reply(struct control_connection *connection, struct control_
     hang_up(connection);
 }
 
+void control_server_reply_file(struct control_connection *connection, struct control_reply *reply,
+                               int fd)
+{
+    struct iovec bytes = {reply, sizeof *reply};
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {0};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+
+    reply->version = CONTROL_VERSION;
+    reply->pid = (uint32_t)getpid();
+    *head = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(head), &fd, sizeof fd);
+    sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    hang_up(connection);
+    close(fd);
+}
+
 void control_server_confirm(struct control_server *server, struct control_reply *reply)
 {
     for (size_t i = 0; server->epoll_fd >= 0 && i < CONTROL_CONNECTIONS; i++) {

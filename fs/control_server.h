@@ -47,6 +47,10 @@ struct control_connection *control_server_take(struct control_server *server,
 /* Answer, and close the connection; fills in what every reply has. */
 void control_server_reply(struct control_connection *connection, struct control_reply *reply);
 
+/* The same, and give the file `fd` away with the reply; it is closed. */
+void control_server_reply_file(struct control_connection *connection, struct control_reply *reply,
+                               int fd);
+
 /* Answer all that wait for the generation of `reply`, or an earlier one. */
 void control_server_confirm(struct control_server *server, struct control_reply *reply);
 

@@ -8,6 +8,7 @@
 #ifndef FS_HANDOFF_H
 #define FS_HANDOFF_H
 
+#include "opens.h"
 #include "reopen.h"
 #include "secmem.h"
 #include "store.h"
@@ -25,13 +26,14 @@ enum { WORKER_ENDED = 0, WORKER_CANT_RESUME = 64 };
  * What goes over the socket afterwards, each a byte: the worker says that it serves; the supervisor
  * asks whether it is well, and the worker answers with the same byte if it is. The supervisor says
  * that a former worker's last thread has ended only now: it may have taken a request with it. The
- * worker says that kept->applied has changed.
+ * worker says that kept->applied has changed, or that kept->opens has somebody new.
  */
 enum handoff_word {
     HANDOFF_SERVING = 'S',
     HANDOFF_WELL = 'W',
     HANDOFF_RESEND = 'R',
     HANDOFF_APPLIED = 'A',
+    HANDOFF_OPENED = 'O',
 };
 
 struct handoff {
@@ -78,8 +80,8 @@ struct kept_telling {
  * Shared between the supervisor and its workers, one after the other. It says what the kernel knows
  * already: the INIT request, which it sends once and every worker has to see; the generation that
  * its caches are up to date with, 0 before there is any; the id below which every version is
- * shown by its name (store_hold_names()); who has been told of a rotation; and who holds which
- * inode.
+ * shown by its name (store_hold_names()); who has been told of a rotation; who has opened what; and
+ * who holds which inode.
  */
 struct kept {
     uint32_t init_bytes;
@@ -91,6 +93,7 @@ struct kept {
     struct kept_telling telling;
     struct kept_task tasks[KEPT_TASKS];
     struct kept_death deaths[KEPT_TASKS];
+    struct opens opens;
     struct reopen_kept reopen;
 };
 

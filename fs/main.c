@@ -12,6 +12,7 @@
 #include "notifier.h"
 #include "oom.h"
 #include "options.h"
+#include "readers.h"
 #include "ready.h"
 #include "status.h"
 #include "supervisor.h"
@@ -82,6 +83,8 @@ struct daemon {
     struct mount mount;
     struct supervisor supervisor;
     struct control_server control;
+    struct readers *readers;              /* NULL: there is no memory for them */
+    uint64_t device;                      /* of the public mount; 0 before there is one */
     unsigned char uuid[STORE_UUID_BYTES]; /* the store's */
     int signals;
     pthread_t attaching; /* the thread that shows the tree, */
@@ -166,6 +169,22 @@ static struct control_reply reply_of(const struct daemon *d)
     return reply;
 }
 
+/* Answer who has read what. Returns the errno to answer with, if that could not be done. */
+static int answer_readers(struct daemon *d, struct control_connection *connection)
+{
+    struct opens *opens = &d->supervisor.kept->opens;
+    struct control_reply reply = reply_of(d);
+
+    if (d->readers == NULL)
+        return ENOMEM;
+    readers_take(d->readers, opens);
+    int file = readers_file(d->readers, opens, d->device);
+    if (file < 0)
+        return errno;
+    control_server_reply_file(connection, &reply, file);
+    return 0;
+}
+
 /* Answer what has come to the control socket, and what can be by now. False if the daemon is to
  * end. */
 static bool answer_requests(struct daemon *d)
@@ -180,6 +199,8 @@ static bool answer_requests(struct daemon *d)
             running = upgrade(d, &error);
         else if (verb == CONTROL_STATUS)
             error = 0;
+        else if (verb == CONTROL_READERS && (error = answer_readers(d, connection)) == 0)
+            continue;
         struct control_reply reply = reply_of(d);
         reply.error = error;
         control_server_reply(connection, &reply);
@@ -240,12 +261,15 @@ static bool supervise(struct daemon *d)
             failed |= !d->attached;
             if (d->serving) {
                 background_ready(d->background);
+                d->device = mountinfo_device(&d->mount.attached);
                 log_line("serving %s at %s", d->supervisor.handoff.store, d->mount.path);
                 ready_notify("READY=1\nSTATUS=serving");
             }
         }
         if (supervisor_tend(&d->supervisor))
             ready_notify("WATCHDOG=1");
+        if (d->readers)
+            readers_tend(d->readers, &d->supervisor.kept->opens);
         if (running)
             running = answer_requests(d);
         if (d->serving && (fds[1].revents || fds[2].revents) && was_unmounted(d)) {
@@ -270,6 +294,7 @@ static enum status serve_until_end(struct daemon *d)
     if (d->mount.private_fd >= 0)
         supervisor_begin_notifier(s, d->mount.private_fd);
     control_server_open(&d->control, s->handoff.store, d->uuid, d->mount.path, s->handoff.uid);
+    d->readers = readers_new();
     d->attached_fd = eventfd(0, EFD_CLOEXEC);
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
@@ -287,6 +312,7 @@ static enum status serve_until_end(struct daemon *d)
         mount_close_device(&d->mount);
     }
     control_server_close(&d->control);
+    readers_free(d->readers);
     mount_detach(&d->mount);
     mount_drop_private(&d->mount);
     if (d->attached_fd >= 0)

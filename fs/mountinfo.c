@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 static bool octal(char c)
 {
@@ -77,6 +78,13 @@ static bool find(int id, const char *path, const char *source, struct mountinfo_
     free(line);
     fclose(f);
     return found;
+}
+
+uint64_t mountinfo_device(const struct mountinfo_entry *entry)
+{
+    char *end;
+    unsigned number = (unsigned)strtoul(entry->device, &end, 10);
+    return *end == ':' ? makedev(number, (unsigned)strtoul(end + 1, NULL, 10)) : 0;
 }
 
 bool mountinfo_find_id(int id, struct mountinfo_entry *ret_entry)

@@ -5,6 +5,7 @@
 #define FS_MOUNTINFO_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define MOUNTINFO_SUBTYPE "secretfs" /* the filesystem type is then fuse.secretfs */
 
@@ -15,6 +16,9 @@ struct mountinfo_entry {
     char device[MOUNTINFO_DEVICE]; /* of the superblock, as major:minor */
     bool is_secretfs;
 };
+
+/* The device as stat(2) has it in st_dev. */
+uint64_t mountinfo_device(const struct mountinfo_entry *entry);
 
 /* The mount with this id; false if there is none in our mount namespace. */
 bool mountinfo_find_id(int id, struct mountinfo_entry *ret_entry);

@@ -22,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum store_err open_store(const struct handoff *handoff, const struct secbuf *root_key,
@@ -126,15 +127,30 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
     return serve_stop(serve) ? status : STATUS_FAILED;
 }
 
+/* NULL with errno; also for the memory of a supervisor that is of another version than we are. */
+static struct kept *map_kept(void)
+{
+    struct stat st;
+
+    if (fstat(HANDOFF_KEPT, &st) != 0)
+        return NULL;
+    if (st.st_size != sizeof(struct kept)) {
+        errno = EPROTO;
+        return NULL;
+    }
+    void *kept =
+        mmap(NULL, sizeof(struct kept), PROT_READ | PROT_WRITE, MAP_SHARED, HANDOFF_KEPT, 0);
+    return kept == MAP_FAILED ? NULL : kept;
+}
+
 /* Wipes the root key as soon as the store has its subkeys. */
 static int run(const struct handoff *handoff, struct secbuf *root_key, int signals)
 {
     struct store *store = NULL;
     int watch_fd = -1;
-    struct kept *kept =
-        mmap(NULL, sizeof *kept, PROT_READ | PROT_WRITE, MAP_SHARED, HANDOFF_KEPT, 0);
+    struct kept *kept = map_kept();
 
-    if (kept == MAP_FAILED) {
+    if (kept == NULL) {
         log_system_error("start", WORKER_NAME, errno);
         return STATUS_FAILED;
     }

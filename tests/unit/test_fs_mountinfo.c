@@ -226,11 +226,24 @@ static void test_ids_that_are_none(void **state)
     assert_int_equal(e.id, 4711);
 }
 
+static void test_the_device_as_a_number(void **state)
+{
+    struct mountinfo_entry entry = {.device = "259:1027"};
+    (void)state;
+    assert_int_equal(mountinfo_device(&entry), makedev(259, 1027));
+    entry.device[0] = '\0';
+    assert_int_equal(mountinfo_device(&entry), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        plain_test(test_paths), plain_test(test_exactly_this_path), plain_test(test_topmost),
-        plain_test(test_type),  plain_test(test_ids_that_are_none),
+        plain_test(test_paths),
+        plain_test(test_exactly_this_path),
+        plain_test(test_topmost),
+        plain_test(test_type),
+        plain_test(test_ids_that_are_none),
+        plain_test(test_the_device_as_a_number),
     };
     return cmocka_run_group_tests(tests, private_place, NULL);
 }
