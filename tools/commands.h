@@ -23,6 +23,8 @@ enum status show_run(struct cli *cli);
 
 enum status versions_run(struct cli *cli);
 
+enum status readers_run(struct cli *cli);
+
 extern const struct cli_option rollback_options[];
 enum status rollback_run(struct cli *cli);
 

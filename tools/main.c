@@ -42,6 +42,10 @@ static const struct command commands[] = {
      "Tell all about a secret or directory but its value.", NULL},
     {"versions", versions_run, 1, 1, true, false, "PATH", NULL,
      "List the versions of a secret, the newest first.", NULL},
+    {"readers", readers_run, 1, 1, true, false, "PATH", NULL,
+     "Tell who has read which version of a secret, and who still holds or uses an older one.",
+     "Processes are told as far as the daemons that serve the store have seen them; see "
+     "secretctl(1).\n"},
     {"rollback", rollback_run, 1, 1, true, true, "PATH [--to N]", rollback_options,
      "Make an older version of a secret current again.", NULL},
     {"label", label_run, 3, 3, true, true, "PATH LABEL N", NULL,

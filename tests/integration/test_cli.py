@@ -528,6 +528,7 @@ COMMANDS = [
     "ls",
     "show",
     "versions",
+    "readers",
     "rollback",
     "label",
     "revoke",

@@ -6,7 +6,9 @@ import pytest
 
 from harness import ROOT, SECRETCTL, SECRETFS, run
 
-PUBLIC_HEADERS = {"store.h", "error.h", "policy.h", "secmem.h", "control.h", "credential.h"}
+PUBLIC_HEADERS = {
+    "store.h", "error.h", "policy.h", "secmem.h", "control.h", "identity.h", "credential.h",
+}
 COMMON = {"--store", "--key-file", "--passphrase-fd"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 

@@ -111,6 +111,7 @@ def test_no_command_but_get_prints_a_value(store):
         ["ls", "--deleted"],
         ["show", path],
         ["versions", path],
+        ["readers", path],
         ["getfacl", path],
         ["status"],
         ["check"],
