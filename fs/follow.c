@@ -7,6 +7,7 @@
  * people set, and whenever that is set.
  */
 #include "follow.h"
+#include "changes.h"
 #include "log.h"
 
 #include <errno.h>

@@ -8,6 +8,7 @@
  * of its inode: a single file that was mounted elsewhere has no name that could be swapped.
  */
 #define FUSE_USE_VERSION 312
+#include "changes.h"
 #include "notifier.h"
 #include "session.h"
 

@@ -6,6 +6,7 @@
 #ifndef FS_SERVE_H
 #define FS_SERVE_H
 
+#include "changes.h"
 #include "handoff.h"
 #include "store.h"
 

@@ -2,6 +2,7 @@
  * Attributes, listings and ACLs of the tree. See tree.h.
  */
 #include "tree.h"
+#include "changes.h"
 #include "mount.h"
 
 #include <endian.h>

@@ -25,7 +25,7 @@
  * was superseded while it was current. A name that the store has itself, which it can only in
  * another top than its root, goes before the view of that name.
  */
-#define TREE_VIEW_SHIFT 60
+#define TREE_VIEW_SHIFT STORE_ID_BITS
 
 /* The number in the view of `label` of what has the number `ino`; that number itself for `current`.
  */

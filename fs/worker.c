@@ -3,6 +3,7 @@
  * the store: it may be killed at any moment, and the next one goes on where it stopped.
  */
 #include "worker.h"
+#include "changes.h"
 #include "clock.h"
 #include "follow.h"
 #include "handoff.h"

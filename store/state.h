@@ -8,6 +8,7 @@
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
 
+#include "changes.h"
 #include "db.h"
 #include "index.h"
 #include "record.h"

@@ -6,6 +6,7 @@
 #include "holders.h"
 
 #include "auto.h"
+#include "store.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -40,9 +41,15 @@ static bool is_among(const uint64_t *numbers, size_t count, uint64_t number)
     return false;
 }
 
+/* The version that an inode shows, also one that was opened below @previous or @pending. */
+static uint64_t version_of(uint64_t inode)
+{
+    return inode & ((UINT64_C(1) << STORE_ID_BITS) - 1);
+}
+
 static bool is_version(const struct search *s, uint64_t inode)
 {
-    return is_among(s->wanted->versions, s->wanted->version_count, inode);
+    return is_among(s->wanted->versions, s->wanted->version_count, version_of(inode));
 }
 
 static bool is_device(const struct search *s, unsigned major_number, unsigned minor_number)
@@ -124,7 +131,7 @@ static void look_at_fd(struct search *s, const char *number)
         !is_device(s, st.stx_dev_major, st.stx_dev_minor))
         return;
     inode = inode ? inode : st.stx_ino;
-    struct holder *holder = is_version(s, inode) ? holder_of(s, inode) : NULL;
+    struct holder *holder = is_version(s, inode) ? holder_of(s, version_of(inode)) : NULL;
     if (holder)
         holder->open = true;
 }
@@ -167,7 +174,7 @@ static void look_at_mapping(struct search *s, char *line)
     uint64_t inode = strtoull(end, NULL, 10);
     if (!is_version(s, inode) || !is_device(s, (unsigned)device, (unsigned)within))
         return;
-    struct holder *holder = holder_of(s, inode);
+    struct holder *holder = holder_of(s, version_of(inode));
     if (holder)
         holder->mapped = true;
 }

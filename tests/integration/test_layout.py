@@ -7,7 +7,8 @@ import pytest
 from harness import ROOT, SECRETCTL, SECRETFS, run
 
 PUBLIC_HEADERS = {
-    "store.h", "error.h", "policy.h", "secmem.h", "control.h", "identity.h", "credential.h",
+    "store.h", "changes.h", "error.h", "policy.h", "secmem.h", "control.h", "identity.h",
+    "credential.h",
 }
 COMMON = {"--store", "--key-file", "--passphrase-fd"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)

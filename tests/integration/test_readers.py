@@ -252,6 +252,14 @@ def test_descriptors_and_mappings_of_older_versions_are_found(store, served, rea
     assert lists(store) == (set(), set())
 
 
+def test_who_holds_an_older_version_through_a_view(store, served, reader):
+    store.put("a", b"other")
+    used = [reader().does(verb, served.path / "@previous/a") for verb in ("hold", "private")]
+    told = readers(store)
+    assert [told[1, one.pid]["holds"] for one in used] == [["open"], ["mapped"]]
+    assert lists(store)[0] == {one.pid for one in used}
+
+
 def test_a_holder_of_the_current_version_holds_nothing_older(store, served, reader):
     one = reader().does("hold", served.path / "a")
     assert readers(store)[1, one.pid]["holds"] == ["open"]

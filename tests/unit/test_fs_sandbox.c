@@ -2,6 +2,7 @@
  * The cages, from inside: a child enters one and tries what it must not do. Built without
  * sanitizers only, which need calls of their own.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include "sandbox.h"

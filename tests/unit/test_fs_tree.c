@@ -2,6 +2,7 @@
  * The tree as stat(2) sees it: attributes, times, the top, listings in parts, ACLs byte for byte.
  * clock_gettime() is replaced, so that the store can be changed at any time there ever was.
  */
+#include "changes.h"
 #include "helpers.h"
 #include "tree.h"
 

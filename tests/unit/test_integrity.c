@@ -3,6 +3,7 @@
  * put back as they were are found when loading, and a live follower keeps the last state that it
  * has verified. (tests/fault goes through every byte.)
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <sqlite3.h>

@@ -2,6 +2,7 @@
  * Following: exactly what has changed is told, and a commit is always heard of, also one of a
  * writer that was killed before it could say so (utimensat(), with which it says so, is replaced).
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <fcntl.h>

@@ -2,6 +2,7 @@
  * Labels: what moves which, what keeps a version from being pruned, what is refused, and what views
  * of a label and followers see.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <stdio.h>

@@ -3,6 +3,7 @@
  * included, and afterwards the same tree for the writer, for a follower that looks now and then,
  * for whoever opens the file anew, and for a mirror that knows only what the follower was told.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <stdio.h>

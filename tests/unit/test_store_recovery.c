@@ -2,6 +2,7 @@
  * The recovery window of what was removed: how long it lasts, what is restored until then, and what
  * is purged after it. The clock is the test's own.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <stdio.h>

@@ -3,6 +3,7 @@
  * followers. The clock is a test's own where it is to be another time (clock_gettime() is
  * replaced).
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <string.h>

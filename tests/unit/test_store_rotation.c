@@ -2,6 +2,7 @@
  * How secrets are rotated, as the store keeps it: what is set comes back, limits, and which secrets
  * a walk over all finds.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <stdio.h>

@@ -2,6 +2,7 @@
  * Names that are held until they are shown: what lookups and listings say meanwhile, what is
  * refused, and how the next process goes on where the last one stopped.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <stdio.h>

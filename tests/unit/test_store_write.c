@@ -2,6 +2,7 @@
  * Transactions: several changes make one generation, dropped ones leave nothing, and a misuse of
  * begin and commit harms nobody's store. Two writers, one after the other and at once.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <string.h>

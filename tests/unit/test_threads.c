@@ -3,6 +3,7 @@
  * process and in this one. Build with -Db_sanitize=thread to see races; here what is read must be
  * whole: the value is the one of the version it was asked by.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <pthread.h>

@@ -2,6 +2,7 @@
  * How long operations wait for another process's locks: a handle that follows no longer than
  * STORE_FOLLOW_WAIT_MS for all that queue at it together, any other up to 5 s.
  */
+#include "changes.h"
 #include "helpers.h"
 
 #include <fcntl.h>
