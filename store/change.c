@@ -246,34 +246,6 @@ enum store_err store_set_description(struct store *store, const char *path, cons
     return write_node(store, &record);
 }
 
-static bool same_rotation(const struct store_rotation *a, const struct store_rotation *b)
-{
-    return a->every_s == b->every_s && strcmp(a->generator, b->generator) == 0;
-}
-
-enum store_err store_set_rotation(struct store *store, const char *path,
-                                  const struct store_rotation *rotation)
-{
-    struct node_record record;
-    if (rotation->every_s > STORE_ROTATION_MAX_S)
-        return fault(STORE_ERR_LIMIT, "set", "the rotation", "ten years are the longest");
-    if (memchr(rotation->generator, '\0', sizeof rotation->generator) == NULL)
-        return fault(STORE_ERR_LIMIT, "set", "the generator", "it is longer than 64 bytes");
-    if (!record_generator_valid(rotation->generator))
-        return fault(STORE_ERR_INVALID, "set", "the generator",
-                     "it must be UTF-8 without control characters");
-    enum store_err err = find_record(store, path, &record);
-    if (err)
-        return err;
-    if (record.kind == STORE_DIRECTORY)
-        return fault(STORE_ERR_IS_DIRECTORY, "set", "the rotation", NULL);
-    if (same_rotation(&record.details.rotation, rotation))
-        return STORE_OK;
-    record.details.rotation = *rotation;
-    record.changed_ns = store->now_ns;
-    return write_node(store, &record);
-}
-
 enum store_err change_touch_directory(struct store *store, uint64_t id, int64_t when_ns)
 {
     struct node_record record;

@@ -79,7 +79,7 @@ static enum store_err visit_rotation(void *arg, const struct row *row)
     if (err || record->kind != STORE_SECRET || record->deleted_ns)
         return err;
     const struct store_rotation *rotation = &record->details.rotation;
-    if (rotation->every_s || rotation->generator[0])
+    if (rotation->every_s || rotation->generator[0] || rotation->rotator[0])
         v->ended = !v->visit(v->arg, record->id, &record->details);
     return STORE_OK;
 }

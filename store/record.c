@@ -37,9 +37,7 @@ enum node_field {
     NODE_REVOKED,
     NODE_EXPIRES,
     NODE_PENDING,
-    NODE_PURGE = 21,
-    NODE_ROTATE_EVERY = 40,
-    NODE_GENERATOR,
+    NODE_PURGE,
 };
 
 enum slot_field {
@@ -129,15 +127,6 @@ static unsigned char *put_versions(unsigned char *at, const struct store_details
     return put_bytes(at, NODE_VERSIONS, list, (size_t)(end - list));
 }
 
-static unsigned char *put_rotation(unsigned char *at, const struct store_rotation *rotation)
-{
-    if (rotation->every_s)
-        at = put_number(at, NODE_ROTATE_EVERY, rotation->every_s, 8);
-    if (rotation->generator[0])
-        at = put_bytes(at, NODE_GENERATOR, rotation->generator, strlen(rotation->generator));
-    return at;
-}
-
 static unsigned char *put_revoked(unsigned char *at, const struct store_details *d)
 {
     unsigned char list[STORE_VERSIONS_KEPT * REVOKED_ENTRY_BYTES];
@@ -192,7 +181,7 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
     if (d->pending)
         at = put_number(at, NODE_PENDING, d->pending, 8);
     at = put_purge(at, node);
-    return (size_t)(put_rotation(at, &d->rotation) - out);
+    return (size_t)(record_put_rotation(at, &d->rotation) - out);
 }
 
 static void take_acl(struct reader *r, struct policy *p)
@@ -265,18 +254,6 @@ static void take_description(struct reader *r, char description[STORE_DESCRIPTIO
         r->bad = true;
 }
 
-static void take_rotation(struct reader *r, struct store_rotation *rotation)
-{
-    size_t len;
-
-    rotation->every_s = take_optional_number(r, NODE_ROTATE_EVERY);
-    if (rotation->every_s > STORE_ROTATION_MAX_S)
-        r->bad = true;
-    if (take_optional(r, NODE_GENERATOR, rotation->generator, STORE_GENERATOR_MAX, &len) &&
-        (len == 0 || !record_text_valid(rotation->generator, len)))
-        r->bad = true;
-}
-
 static void take_purge(struct reader *r, struct node_record *node)
 {
     int64_t window_ns;
@@ -340,7 +317,7 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
         d->expires_ns = (int64_t)take_optional_number(&r, NODE_EXPIRES);
         d->pending = take_optional_number(&r, NODE_PENDING);
         take_purge(&r, ret_node);
-        take_rotation(&r, &d->rotation);
+        record_take_rotation(&r, d);
         valid &= d->expires_ns >= 0 && record_label_valid(d, d->pending);
         break;
     }

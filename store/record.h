@@ -57,8 +57,16 @@ bool record_name_valid(const char *name, size_t len, bool in_root);
 /* 0 to STORE_DESCRIPTION_MAX bytes of UTF-8 without control characters. */
 bool record_description_valid(const char *text);
 
-/* Whether `generator` ends within its array and is UTF-8 without control characters. */
-bool record_generator_valid(const char generator[STORE_GENERATOR_MAX + 1]);
+/* Whether all of it is within its limits, and its step is one of a secret whose next version has
+ * the number `next_number`. */
+bool record_rotation_valid(const struct store_rotation *rotation, uint32_t next_number);
+
+/* The fields of a node's rotation; those of what is not set are left out. Returns the end. */
+struct reader;
+unsigned char *record_put_rotation(unsigned char *at, const struct store_rotation *rotation);
+
+/* Take them; `ret_details` has its `next_number` already. */
+void record_take_rotation(struct reader *r, struct store_details *ret_details);
 
 /* Whether the versions are in ascending order of number and id, and have the labels but `pending`,
  * which comes after them. */

@@ -51,9 +51,3 @@ bool record_description_valid(const char *text)
     size_t len = strnlen(text, STORE_DESCRIPTION_MAX + 1);
     return len <= STORE_DESCRIPTION_MAX && record_text_valid(text, len);
 }
-
-bool record_generator_valid(const char generator[STORE_GENERATOR_MAX + 1])
-{
-    size_t len = strnlen(generator, STORE_GENERATOR_MAX + 1);
-    return len <= STORE_GENERATOR_MAX && record_text_valid(generator, len);
-}

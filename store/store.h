@@ -41,6 +41,8 @@
 #define STORE_DESCRIPTION_MAX 1024
 #define STORE_PASSPHRASE_MAX 1024
 #define STORE_GENERATOR_MAX 64
+#define STORE_ROTATOR_MAX 64
+#define STORE_STEP_TIMEOUT_MAX_S (24U * 60 * 60)
 #define STORE_ROTATION_MAX_S (3650ULL * 24 * 60 * 60) /* ten years */
 #define STORE_RECOVERY_S (30U * 24 * 60 * 60)         /* what is deleted can be restored so long */
 #define STORE_RECOVERY_MAX_S (3650U * 24 * 60 * 60)   /* or up to ten years, where that is said */
@@ -223,12 +225,29 @@ struct store_version {
 };
 
 /*
- * How a secret is rotated. The store keeps it and does nothing by it: what a generator is, and when
- * a rotation is due, whoever rotates knows.
+ * How far a rotation by a rotator has come: the step that was begun last. In `create` the new
+ * version is not there yet, in `set` and `test` it is pending, in `finish` it is current.
+ */
+enum store_step {
+    STORE_STEP_NONE,
+    STORE_STEP_CREATE,
+    STORE_STEP_SET,
+    STORE_STEP_TEST,
+    STORE_STEP_FINISH,
+};
+
+/*
+ * How a secret is rotated. The store keeps it and does nothing by it: what a generator and a
+ * rotator are, and when a rotation is due, whoever rotates knows.
  */
 struct store_rotation {
     uint64_t every_s; /* up to STORE_ROTATION_MAX_S; 0: only when somebody says so */
     char generator[STORE_GENERATOR_MAX + 1]; /* what makes the next value; "" for none */
+    char rotator[STORE_ROTATOR_MAX + 1];     /* the name of a program; "" for none */
+    uint32_t timeout_s;   /* of each of its steps, up to STORE_STEP_TIMEOUT_MAX_S; 0: not set */
+    enum store_step step; /* of the rotation that has begun and not ended, if there is one; then: */
+    uint32_t old_number;  /* the version that was current when it began */
+    uint32_t new_number;  /* the version that it makes, from the step `set` on */
 };
 
 /* The parts of a node that only people ask for. */
@@ -387,8 +406,9 @@ STORE_CHECKED enum store_err store_set_description(struct store *store, const ch
                                                    const char *description);
 
 /*
- * Set how a secret is rotated; all zero for not at all. errors: IS_DIRECTORY, LIMIT (too rarely, or
- * a generator beyond STORE_GENERATOR_MAX), INVALID (not UTF-8 without control characters) …
+ * Set how a secret is rotated; all zero for not at all. errors: IS_DIRECTORY, LIMIT (too rarely, a
+ * step too long, a generator beyond STORE_GENERATOR_MAX, a rotator beyond STORE_ROTATOR_MAX),
+ * INVALID (not UTF-8 without control characters, a rotator that is no name, a step of none) …
  */
 STORE_CHECKED enum store_err store_set_rotation(struct store *store, const char *path,
                                                 const struct store_rotation *rotation);

@@ -77,6 +77,33 @@ static struct node_record a_rotated_secret(void)
     return n;
 }
 
+static struct node_record a_secret_in_rotation(void)
+{
+    struct node_record n = {
+        .id = 17,
+        .kind = STORE_SECRET,
+        .parent = 16,
+        .name = "role",
+        .name_len = 4,
+        .created_ns = 100,
+        .changed_ns = 300,
+        .linked_ns = 301,
+        .policy = policy_make(70, 71, 0400),
+        .details = {.current = 18,
+                    .pending = 20,
+                    .next_number = 4,
+                    .version_count = 2,
+                    .versions = {{18, 1, 5, 100, 0}, {20, 3, STORE_VALUE_MAX, 300, 0}},
+                    .rotation = {.every_s = 86400,
+                                 .generator = "hex:32",
+                                 .rotator = "postgresql",
+                                 .timeout_s = 90,
+                                 .step = STORE_STEP_SET,
+                                 .old_number = 1,
+                                 .new_number = 3}}};
+    return n;
+}
+
 static struct node_record a_revoked_secret(void)
 {
     struct node_record n = a_secret();
@@ -204,6 +231,11 @@ static void assert_same_node(const struct node_record *a, const struct node_reco
     assert_int_equal(a->details.version_count, b->details.version_count);
     assert_int_equal(a->details.rotation.every_s, b->details.rotation.every_s);
     assert_string_equal(a->details.rotation.generator, b->details.rotation.generator);
+    assert_string_equal(a->details.rotation.rotator, b->details.rotation.rotator);
+    assert_int_equal(a->details.rotation.timeout_s, b->details.rotation.timeout_s);
+    assert_int_equal(a->details.rotation.step, b->details.rotation.step);
+    assert_int_equal(a->details.rotation.old_number, b->details.rotation.old_number);
+    assert_int_equal(a->details.rotation.new_number, b->details.rotation.new_number);
     assert_int_equal(a->details.expires_ns, b->details.expires_ns);
     assert_memory_equal(a->details.versions, b->details.versions, sizeof a->details.versions);
 }
@@ -234,6 +266,7 @@ static void test_node(void **state)
     struct node_record directory = a_directory(17);
     struct node_record secret = a_secret();
     struct node_record rotated = a_rotated_secret();
+    struct node_record begun = a_secret_in_rotation();
     struct node_record revoked = a_revoked_secret();
     struct node_record pending = a_pending_secret();
     struct node_record removed_directory = a_removed_directory();
@@ -244,8 +277,18 @@ static void test_node(void **state)
     round_trip(&directory, "record_directory");
     round_trip(&secret, "record_secret");
     round_trip(&rotated, "record_rotated_secret");
+    round_trip(&begun, "record_secret_in_rotation");
+    begun.details.rotation.timeout_s = 0;
+    begun.details.rotation.step = STORE_STEP_CREATE;
+    begun.details.rotation.new_number = 0;
+    round_trip(&begun, NULL);
     full.details.rotation.every_s = STORE_ROTATION_MAX_S;
     memset(full.details.rotation.generator, 'g', STORE_GENERATOR_MAX);
+    memset(full.details.rotation.rotator, 'r', STORE_ROTATOR_MAX);
+    full.details.rotation.timeout_s = STORE_STEP_TIMEOUT_MAX_S;
+    full.details.rotation.step = STORE_STEP_FINISH;
+    full.details.rotation.old_number = 1;
+    full.details.rotation.new_number = 2;
     round_trip(&revoked, "record_revoked_secret");
     round_trip(&pending, "record_pending_secret");
     round_trip(&removed_directory, "record_removed_directory");
@@ -624,6 +667,63 @@ static void test_rotations(void **state)
     assert_error(record_decode_node(17, none, len, &back), STORE_ERR_INTEGRITY);
 }
 
+#define refused_rotation(change) \
+    refused_with(a_secret_in_rotation(), struct store_rotation *r = &node.details.rotation; change)
+
+static void test_steps(void **state)
+{
+    (void)state;
+    refused_rotation(r->rotator[0] = '\0');
+    refused_rotation(strcpy(r->rotator, ".."));
+    refused_rotation(strcpy(r->rotator, "a/b"));
+    refused_rotation(strcpy(r->rotator, "a\n"));
+    refused_rotation(r->timeout_s = STORE_STEP_TIMEOUT_MAX_S + 1);
+    refused_rotation(r->timeout_s = UINT32_MAX);
+    refused_rotation(r->step = (enum store_step)5);
+    refused_rotation(r->step = (enum store_step)255);
+    refused_rotation(r->old_number = 0);
+    refused_rotation(r->old_number = 3);
+    refused_rotation(r->new_number = 0);
+    refused_rotation(r->new_number = 4);
+    refused_rotation(r->step = STORE_STEP_CREATE);
+    refused_rotation(r->step = STORE_STEP_CREATE; r->new_number = 0; r->old_number = 4);
+}
+
+/* The vector ends with the rotator, the step and the time limit. */
+static void test_rotators(void **state)
+{
+    (void)state;
+    size_t len;
+    const unsigned char *bytes = vector("record_secret_in_rotation", &len);
+    size_t limit_at = len - (5 + 4);
+    size_t step_at = limit_at - (5 + 9);
+    size_t rotator_at = step_at - (5 + strlen("postgresql"));
+    unsigned char out[RECORD_NODE_MAX];
+    struct node_record back;
+
+    assert_int_equal(bytes[rotator_at], 42);
+    assert_int_equal(bytes[step_at], 43);
+    assert_int_equal(bytes[limit_at], 44);
+    memcpy(out, bytes, len);
+    memset(out + limit_at + 5, 0, 4); /* a limit of none is no limit that is there */
+    assert_error(record_decode_node(17, out, len, &back), STORE_ERR_INTEGRITY);
+    memcpy(out, bytes, len);
+    out[step_at + 5] = 0; /* likewise a step */
+    assert_error(record_decode_node(17, out, len, &back), STORE_ERR_INTEGRITY);
+    memcpy(out, bytes, len);
+    out[rotator_at + 5 + 4] = '\0'; /* a name ends where it ends */
+    assert_error(record_decode_node(17, out, len, &back), STORE_ERR_INTEGRITY);
+    for (size_t cut = 1; cut < len - rotator_at; cut++) {
+        bool whole = len - cut == limit_at; /* without the limit it is one more record */
+        enum store_err err = record_decode_node(17, bytes, len - cut, &back);
+        assert_int_equal(err, whole || len - cut == step_at ? STORE_OK : STORE_ERR_INTEGRITY);
+    }
+    memcpy(out, bytes, rotator_at); /* a step without a rotator */
+    memcpy(out + rotator_at, bytes + step_at, len - step_at);
+    len -= step_at - rotator_at;
+    assert_error(record_decode_node(17, out, len, &back), STORE_ERR_INTEGRITY);
+}
+
 static void test_one_too_many(void **state)
 {
     (void)state;
@@ -748,6 +848,8 @@ int main(void)
         plain_test(test_recovery),
         plain_test(test_version_lists),
         plain_test(test_rotations),
+        plain_test(test_steps),
+        plain_test(test_rotators),
         plain_test(test_one_too_many),
         plain_test(test_names),
         plain_test(test_descriptions),

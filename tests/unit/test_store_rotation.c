@@ -124,6 +124,54 @@ static void test_limits(void **state)
     store_close(s);
 }
 
+static void test_rotator(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s = open_store(f, STORE_READ_WRITE);
+    struct store_rotation rotation = {.rotator = "example", .timeout_s = 5};
+    struct store_rotation wrong;
+    struct store_details d;
+    uint64_t generation;
+
+    put_text(s, "a", "one");
+    put_text(s, "a", "two");
+    assert_ok(set(s, "a", rotation));
+    rotation.step = STORE_STEP_FINISH;
+    rotation.old_number = 1;
+    rotation.new_number = 2;
+    assert_ok(set(s, "a", rotation));
+    store_close(s);
+    s = open_store(f, STORE_READ_WRITE);
+    assert_ok(store_details(s, resolve(s, "a").node, &d));
+    assert_string_equal(d.rotation.rotator, "example");
+    assert_int_equal(d.rotation.timeout_s, 5);
+    assert_int_equal(d.rotation.step, STORE_STEP_FINISH);
+    assert_int_equal(d.rotation.old_number, 1);
+    assert_int_equal(d.rotation.new_number, 2);
+    assert_found(s, 8, "a:0: ");
+    generation = store_generation(s);
+    assert_ok(set(s, "a", rotation)); /* the same: nothing is committed */
+    assert_int_equal(store_generation(s), generation);
+    wrong = rotation;
+    wrong.timeout_s = STORE_STEP_TIMEOUT_MAX_S + 1;
+    assert_error(set(s, "a", wrong), STORE_ERR_LIMIT);
+    wrong = rotation;
+    memset(wrong.rotator, 'r', sizeof wrong.rotator);
+    assert_error(set(s, "a", wrong), STORE_ERR_LIMIT);
+    wrong = rotation;
+    strcpy(wrong.rotator, "a/b");
+    assert_error(set(s, "a", wrong), STORE_ERR_INVALID);
+    wrong = rotation;
+    wrong.new_number = 3; /* there is no such version yet */
+    assert_error(set(s, "a", wrong), STORE_ERR_INVALID);
+    wrong = a_rotation(5, "uuid");
+    wrong.step = STORE_STEP_CREATE; /* of no rotator */
+    wrong.old_number = 2;
+    assert_error(set(s, "a", wrong), STORE_ERR_INVALID);
+    assert_ok(store_check(s));
+    store_close(s);
+}
+
 static void test_walk(void **state)
 {
     struct fixture *f = *state;
@@ -175,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test(test_set),
         store_test(test_limits),
+        store_test(test_rotator),
         store_test(test_walk),
         store_test(test_a_changed_row_is_refused),
     };
