@@ -142,6 +142,21 @@ def mount(store, folder):
 
 
 @pytest.fixture
+def rotators(folder):
+    """The folder of rotators, in an /etc of the test's own; use it before `mount`."""
+    etc = folder / "etc"
+    etc.mkdir()
+    with harness.mount_namespace():
+        harness.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "none", etc])
+        harness.run(["cp", "-a", "/etc/.", etc])
+        harness.run(["mount", "--move", etc, "/etc"])
+        place = Path("/etc/secretfs/rotators.d")
+        shutil.rmtree(place.parent, ignore_errors=True)
+        place.mkdir(parents=True)
+        yield place
+
+
+@pytest.fixture
 def movable(folder, monkeypatch):
     """The program at a path of its own, where it can be exchanged."""
     program = folder / "bin" / "secretfs"

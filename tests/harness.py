@@ -5,6 +5,7 @@ meson build folder named by SECRETFS_BUILD (tests/run.sh sets it), else from bui
 """
 
 import collections
+import contextlib
 import ctypes
 import errno
 import json
@@ -129,6 +130,30 @@ def identity(uid, gid=None):
 def as_user(uid, gid, groups, function, *args):
     """What function(*args) returns in a process of that user."""
     return Child(function, *args, uid=uid, gid=gid, groups=groups).result()
+
+
+CLONE_NEWNS = 0x00020000
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result):
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@contextlib.contextmanager
+def mount_namespace():
+    """Mounts of the test's own, seen by it and what it starts, and by nobody else."""
+    here = os.getcwd()
+    outside = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    _check(LIBC.unshare(CLONE_NEWNS))
+    try:
+        run(["mount", "--make-rprivate", "/"])
+        yield
+    finally:
+        _check(LIBC.setns(outside, CLONE_NEWNS))
+        os.close(outside)
+        os.chdir(here)
 
 
 class Child:

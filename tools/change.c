@@ -40,15 +40,17 @@ static void take_confirmation(void *arg, const struct control_reply *reply)
                        strerror(reply->error));
 }
 
-/* Wait until every live mount shows the store as it is now. */
-static enum status confirm(struct cli *cli)
+enum status change_confirm(struct cli *cli)
 {
     const struct task task = {"confirm that the change is shown at", "the mounts"};
     enum status status = STATUS_DONE;
+    enum store_err err;
     size_t count;
 
-    enum store_err err = control_ask(cli->store, CONTROL_CONFIRM, store_generation(cli->store),
-                                     CONFIRM_MS, take_confirmation, &status, &count);
+    if (cli->no_wait)
+        return STATUS_DONE;
+    err = control_ask(cli->store, CONTROL_CONFIRM, store_generation(cli->store), CONFIRM_MS,
+                      take_confirmation, &status, &count);
     if (err != STORE_OK) {
         fail_store(&task, err);
         return STATUS_UNCONFIRMED;
@@ -70,7 +72,7 @@ static enum status commit(struct cli *cli, const struct task *task, size_t max, 
         store_rollback(cli->store);
         return status;
     }
-    return cli->no_wait || store_generation(cli->store) == before ? STATUS_DONE : confirm(cli);
+    return store_generation(cli->store) == before ? STATUS_DONE : change_confirm(cli);
 }
 
 enum status change_compact(struct cli *cli, const char *busy)

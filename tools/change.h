@@ -21,6 +21,9 @@ enum status change_begin(struct cli *cli, const struct task *task);
  */
 enum status change_commit(struct cli *cli, const struct task *task);
 
+/* Only wait, for what was committed before. Failures are reported. */
+enum status change_confirm(struct cli *cli);
+
 /* Purge all of that, in commits of their own, and empty the write-ahead log; the store is unlocked.
  * As change_commit(). in: busy  as below */
 enum status change_purge_due(struct cli *cli, const struct task *task, const char *busy);

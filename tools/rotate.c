@@ -1,6 +1,6 @@
 /*
- * secretctl rotate: a new version from each secret's own generator, for secrets that are named or
- * for all that are due. 'secretctl rotation' says how.
+ * secretctl rotate: a new version from each secret's own generator or rotator, for secrets that are
+ * named or for all that are due. 'secretctl rotation' says how.
  *
  * Each secret is a commit of its own, so that what a run is killed at, or fails at, costs no other.
  * What is due is asked again inside the commit's transaction: it may have been rotated, changed or
@@ -11,19 +11,22 @@
 #include "commands.h"
 #include "generate.h"
 #include "output.h"
+#include "rotate_steps.h"
 #include "runlock.h"
 #include "schedule.h"
 #include "text.h"
 #include "unlock.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define DUE "what is due"
 
-enum { OPTION_DUE = CLI_OPTION_FIRST };
+enum { OPTION_DUE = CLI_OPTION_FIRST, OPTION_DROP };
 
 const struct cli_option rotate_options[] = {
     {OPTION_DUE, "due", NULL, "all secrets whose rotation is due; one such run at a time"},
+    {OPTION_DROP, "drop", NULL, "give up the rotation that has begun, and what is pending"},
     {0, NULL, NULL, NULL},
 };
 
@@ -31,6 +34,7 @@ struct run {
     struct cli *cli;
     json_t *rotated;    /* what --json prints */
     enum status status; /* of the first that failed */
+    int lock;           /* -1: not taken yet */
 };
 
 /* A failure is kept; the run goes on. */
@@ -41,6 +45,22 @@ static void keep(struct run *run, enum status status)
 }
 
 /* ---- One secret ---------------------------------------------------------- */
+
+static void keep_version(struct run *run, const char *object, uint32_t number)
+{
+    AUTO_FREE char *path = text_path(object);
+
+    json_array_append_new(run->rotated, json_pack("{s:s, s:I}", "path", path ? path : "", "version",
+                                                  (json_int_t)number));
+}
+
+/* One rotator at a time in a store. */
+static enum status take_lock(struct run *run, const struct task *task)
+{
+    if (run->lock >= 0)
+        return STATUS_DONE;
+    return runlock_take(task, store_path(run->cli->store), &run->lock);
+}
 
 static enum status generate(const struct task *task, const struct store_rotation *rotation,
                             struct secbuf *ret_value)
@@ -62,33 +82,24 @@ static enum status generate(const struct task *task, const struct store_rotation
 }
 
 /* The new version, inside a transaction. A short value may be the same by chance: it counts. */
-static enum status renew(struct store *store, const struct task *task, uint32_t *ret_number)
+static enum status renew(struct store *store, const struct task *task,
+                         const struct store_rotation *rotation, uint32_t *ret_number)
 {
     SECBUF_AUTO struct secbuf value = SECBUF_INIT;
-    struct store_details details;
-    struct store_attr attr;
-    enum status status;
-    enum store_err err = store_resolve(store, task->object, &attr);
+    enum status status = generate(task, rotation, &value);
+    enum store_err err;
 
-    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
-        return fail_code(task, STORE_ERR_IS_DIRECTORY);
-    if (err == STORE_OK)
-        err = store_details(store, attr.node, &details);
-    if (err != STORE_OK)
-        return fail_store(task, err);
-    status = generate(task, &details.rotation, &value);
     if (status != STATUS_DONE)
         return status;
     err = store_put(store, task->object, &value, true, ret_number);
     return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
 }
 
-/* Rotate the secret that `task` names in the transaction that is open, and end that. */
-static void rotate(struct run *run, const struct task *task)
+static void rotate_by_generator(struct run *run, const struct task *task,
+                                const struct store_rotation *rotation)
 {
-    AUTO_FREE char *path = text_path(task->object);
     uint32_t number = 0;
-    enum status status = renew(run->cli->store, task, &number);
+    enum status status = renew(run->cli->store, task, rotation, &number);
 
     if (status != STATUS_DONE) {
         store_rollback(run->cli->store);
@@ -98,19 +109,74 @@ static void rotate(struct run *run, const struct task *task)
     status = change_commit(run->cli, task);
     keep(run, status);
     if (status == STATUS_DONE || status == STATUS_UNCONFIRMED)
-        json_array_append_new(run->rotated, json_pack("{s:s, s:I}", "path", path ? path : "",
-                                                      "version", (json_int_t)number));
+        keep_version(run, task->object, number);
+}
+
+static void rotate_by_rotator(struct run *run, const struct task *task, uint64_t node, bool anew)
+{
+    uint32_t number = 0;
+    enum status status = take_lock(run, task);
+
+    if (status == STATUS_DONE)
+        status = rotate_steps(run->cli, task, node, anew, &number);
+    keep(run, status);
+    if (number)
+        keep_version(run, task->object, number);
+}
+
+/* Rotate the secret that `task` names in the transaction that is open, and end that. `anew` is for
+ * rotate_steps(). */
+static void rotate(struct run *run, const struct task *task, bool anew)
+{
+    struct store *store = run->cli->store;
+    struct store_details details;
+    struct store_attr attr;
+    enum status status = STATUS_DONE;
+    enum store_err err = store_resolve(store, task->object, &attr);
+
+    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
+        status = fail_code(task, STORE_ERR_IS_DIRECTORY);
+    else if (err == STORE_OK)
+        err = store_details(store, attr.node, &details);
+    if (err != STORE_OK)
+        status = fail_store(task, err);
+    if (status == STATUS_DONE && !details.rotation.rotator[0]) {
+        rotate_by_generator(run, task, &details.rotation);
+        return;
+    }
+    store_rollback(store);
+    if (status == STATUS_DONE)
+        rotate_by_rotator(run, task, attr.node, anew);
+    else
+        keep(run, status);
+}
+
+/* Give up the rotation of the secret that `task` names, likewise. */
+static void drop(struct run *run, const struct task *task)
+{
+    enum status status = take_lock(run, task);
+
+    if (status == STATUS_DONE)
+        status = rotate_drop(run->cli->store, task, task->object);
+    if (status == STATUS_DONE)
+        status = change_commit(run->cli, task);
+    else
+        store_rollback(run->cli->store);
+    keep(run, status);
 }
 
 static void rotate_paths(struct run *run, char **paths, int count)
 {
     for (int i = 0; i < count; i++) {
-        const struct task task = {"rotate", paths[i]};
+        bool dropping = cli_has(run->cli, OPTION_DROP);
+        const struct task task = {dropping ? "give up the rotation of" : "rotate", paths[i]};
         enum status status = change_begin(run->cli, &task);
-        if (status == STATUS_DONE)
-            rotate(run, &task);
-        else
+        if (status != STATUS_DONE)
             keep(run, status);
+        else if (dropping)
+            drop(run, &task);
+        else
+            rotate(run, &task, true);
     }
 }
 
@@ -123,11 +189,17 @@ struct due {
     bool failed; /* for want of memory */
 };
 
+/* What has begun is gone on with, even where it was begun by hand. */
+static bool to_do(const struct store_details *details)
+{
+    return schedule_of(details).overdue || details->rotation.step != STORE_STEP_NONE;
+}
+
 static bool add_due(void *arg, uint64_t node, const struct store_details *details)
 {
     struct due *due = arg;
 
-    if (!schedule_of(details).overdue)
+    if (!to_do(details))
         return true;
     if (due->count == due->capacity) {
         size_t capacity = due->capacity ? 2 * due->capacity : 16;
@@ -143,23 +215,26 @@ static bool add_due(void *arg, uint64_t node, const struct store_details *detail
     return true;
 }
 
-/* Whether `node` is due in the transaction that is open; then where it is. */
+/* Whether there is something to do at `node` in the transaction that is open, and its time has
+ * come; then where it is. */
 static enum store_err still_due(struct store *store, uint64_t node, bool *ret_due,
-                                char ret_path[static STORE_PATH_MAX])
+                                bool *ret_overdue, char ret_path[static STORE_PATH_MAX])
 {
     struct store_details details;
     struct store_attr attr;
     enum store_err err = store_stat(store, node, &attr);
 
-    *ret_due = false;
+    *ret_due = *ret_overdue = false;
     if (err == STORE_ERR_NOT_FOUND || (err == STORE_OK && attr.deleted))
         return STORE_OK;
     if (err == STORE_OK)
         err = store_details(store, node, &details);
     if (err == STORE_OK)
         err = store_path_below(store, STORE_ROOT_ID, node, ret_path);
-    if (err == STORE_OK)
-        *ret_due = schedule_of(&details).overdue;
+    if (err == STORE_OK) {
+        *ret_due = to_do(&details);
+        *ret_overdue = schedule_of(&details).overdue;
+    }
     return err;
 }
 
@@ -169,6 +244,7 @@ static void rotate_due(struct run *run, uint64_t node)
     char path[STORE_PATH_MAX];
     const struct task task = {"rotate", path};
     bool due;
+    bool overdue;
     enum status status = change_begin(run->cli, &due_task);
     enum store_err err;
 
@@ -176,9 +252,9 @@ static void rotate_due(struct run *run, uint64_t node)
         keep(run, status);
         return;
     }
-    err = still_due(run->cli->store, node, &due, path);
+    err = still_due(run->cli->store, node, &due, &overdue, path);
     if (err == STORE_OK && due) {
-        rotate(run, &task);
+        rotate(run, &task, overdue);
         return;
     }
     store_rollback(run->cli->store);
@@ -191,9 +267,8 @@ static void rotate_all_due(struct run *run)
 {
     const struct task task = {"rotate", DUE};
     const struct task purge_task = {"purge", DUE};
-    AUTO_CLOSE int lock = -1;
     struct due due = {.nodes = NULL};
-    enum status status = runlock_take(&task, store_path(run->cli->store), &lock);
+    enum status status = take_lock(run, &task);
     enum store_err err;
 
     if (status != STATUS_DONE) {
@@ -215,11 +290,13 @@ static void rotate_all_due(struct run *run)
 enum status rotate_run(struct cli *cli)
 {
     const struct task task = {"rotate", cli->operand_count ? cli->operands[0] : DUE};
-    struct run run = {.cli = cli};
+    struct run run = {.cli = cli, .lock = -1};
     enum status status;
 
     if (cli_has(cli, OPTION_DUE) == (cli->operand_count > 0))
         return fail_usage("rotate", "it takes either paths or '--due'");
+    if (cli_has(cli, OPTION_DUE) && cli_has(cli, OPTION_DROP))
+        return fail_usage("rotate", "'--drop' goes with paths");
     status = unlock_store(cli, STORE_READ_WRITE);
     if (status != STATUS_DONE)
         return status;
@@ -232,5 +309,7 @@ enum status rotate_run(struct cli *cli)
         keep(&run, output_json(&task, run.rotated));
     else
         json_decref(run.rotated);
+    if (run.lock >= 0)
+        close(run.lock);
     return run.status;
 }

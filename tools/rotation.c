@@ -7,6 +7,7 @@
 #include "duration.h"
 #include "generate.h"
 #include "output.h"
+#include "rotator.h"
 #include "schedule.h"
 #include "text.h"
 #include "unlock.h"
@@ -16,12 +17,16 @@
 enum {
     OPTION_EVERY = CLI_OPTION_FIRST,
     OPTION_GENERATE,
+    OPTION_ROTATOR,
+    OPTION_TIMEOUT,
     OPTION_OFF,
 };
 
 const struct cli_option rotation_options[] = {
     {OPTION_EVERY, "every", "D", "it is due that long after the current version was made"},
     {OPTION_GENERATE, "generate", "SPEC", "what makes the next value, such as password:24"},
+    {OPTION_ROTATOR, "rotator", "NAME", "the program in " ROTATOR_FOLDER " that rotates it"},
+    {OPTION_TIMEOUT, "timeout", "D", "how long each step of the rotator may take, 60s if not set"},
     {OPTION_OFF, "off", NULL, "rotate it no more"},
     {0, NULL, NULL, NULL},
 };
@@ -31,29 +36,60 @@ struct wanted {
     bool off;
     uint64_t every_s;      /* 0: not given */
     const char *generator; /* NULL: not given */
+    const char *rotator;   /* likewise */
+    uint64_t timeout_s;    /* 0: not given */
 };
+
+static bool parse_duration(const char *text, uint64_t max_s, uint64_t *ret_s)
+{
+    return !text || (duration_parse(text, max_s, ret_s) && *ret_s > 0);
+}
+
+static enum status parse_durations(const struct cli *cli, struct wanted *wanted)
+{
+    const char *every = cli_value(cli, OPTION_EVERY);
+    const char *timeout = cli_value(cli, OPTION_TIMEOUT);
+
+    if (!parse_duration(every, STORE_ROTATION_MAX_S, &wanted->every_s))
+        return fail_usage("rotation",
+                          "'--every %s': it is a duration from 1s to 3650d, such as 30d, 12h, 90s",
+                          every);
+    if (!parse_duration(timeout, STORE_STEP_TIMEOUT_MAX_S, &wanted->timeout_s))
+        return fail_usage(
+            "rotation", "'--timeout %s': it is a duration from 1s to 1d, such as 90s, 5m", timeout);
+    return STATUS_DONE;
+}
 
 static enum status parse(const struct cli *cli, struct wanted *wanted)
 {
-    const char *every = cli_value(cli, OPTION_EVERY);
     struct generate_spec spec;
     const char *problem;
 
     wanted->off = cli_has(cli, OPTION_OFF);
     wanted->generator = cli_value(cli, OPTION_GENERATE);
-    if (wanted->off && (every || wanted->generator))
+    wanted->rotator = cli_value(cli, OPTION_ROTATOR);
+    if (wanted->off && cli->given_count > 1)
         return fail_usage("rotation", "'--off' goes with no other option");
-    if (every &&
-        (!duration_parse(every, STORE_ROTATION_MAX_S, &wanted->every_s) || wanted->every_s == 0))
-        return fail_usage("rotation",
-                          "'--every %s': it is a duration from 1s to 3650d, such as 30d, 12h, 90s",
-                          every);
     problem = wanted->generator ? generate_parse(wanted->generator, &spec) : NULL;
     if (!problem && wanted->generator && strlen(wanted->generator) > STORE_GENERATOR_MAX)
         problem = "it is longer than 64 characters";
     if (problem)
         return fail_usage("rotation", "'--generate %s': %s", wanted->generator, problem);
-    return STATUS_DONE;
+    problem = wanted->rotator ? rotator_name_problem(wanted->rotator) : NULL;
+    if (problem)
+        return fail_usage("rotation", "'--rotator %s': %s", wanted->rotator, problem);
+    return parse_durations(cli, wanted);
+}
+
+/* What is in the middle is its rotator's. */
+static const struct fail_hint in_the_middle[] = {
+    {STORE_ERR_INVALID, "its rotation has begun and not ended",
+     "rotate it, or give that up with 'secretctl rotate --drop'"},
+    {STORE_OK, NULL, NULL}};
+
+static bool takes_rotator_away(const struct wanted *wanted, const struct store_rotation *rotation)
+{
+    return wanted->off || (wanted->rotator && strcmp(wanted->rotator, rotation->rotator) != 0);
 }
 
 static enum store_err set(struct store *store, const char *path, void *arg)
@@ -68,13 +104,35 @@ static enum store_err set(struct store *store, const char *path, void *arg)
         err = store_details(store, attr.node, &details);
     if (err != STORE_OK)
         return err;
+    if (details.rotation.step != STORE_STEP_NONE && takes_rotator_away(wanted, &details.rotation))
+        return STORE_ERR_INVALID;
     if (!wanted->off)
         rotation = details.rotation;
     if (wanted->every_s)
         rotation.every_s = wanted->every_s;
     if (wanted->generator)
         snprintf(rotation.generator, sizeof(rotation.generator), "%s", wanted->generator);
+    if (wanted->rotator)
+        snprintf(rotation.rotator, sizeof(rotation.rotator), "%s", wanted->rotator);
+    if (wanted->timeout_s)
+        rotation.timeout_s = (uint32_t)wanted->timeout_s;
     return store_set_rotation(store, path, &rotation);
+}
+
+static void print_rotator(const struct store_rotation *rotation)
+{
+    char timeout[DURATION_TEXT];
+
+    printf("rotator:     ");
+    text_print(stdout, rotation->rotator);
+    duration_print(rotation->timeout_s ? rotation->timeout_s : ROTATOR_TIMEOUT_S, timeout);
+    printf("\ntimeout:     %s\n", timeout);
+    if (rotation->step == STORE_STEP_NONE)
+        return;
+    printf("step:        %s", rotator_step_name(rotation->step));
+    if (rotation->new_number)
+        printf(" of version %u", (unsigned)rotation->new_number);
+    putchar('\n');
 }
 
 static void print_rotation(const char *path, const struct schedule *schedule)
@@ -88,8 +146,11 @@ static void print_rotation(const char *path, const struct schedule *schedule)
     text_print(stdout, path);
     printf("\nevery:       %s\ngenerator:   ", rotation->every_s ? every : "never");
     text_print(stdout, rotation->generator[0] ? rotation->generator : "none");
+    putchar('\n');
+    if (rotation->rotator[0])
+        print_rotator(rotation);
     output_local_time(schedule->rotated_ns, time);
-    printf("\nrotated:     %s\n", time);
+    printf("rotated:     %s\n", time);
     if (rotation->every_s) {
         output_local_time(schedule->due_ns, time);
         printf("%-12s %s\n", schedule->overdue ? "overdue:" : "due:", time);
@@ -129,7 +190,7 @@ enum status rotation_run(struct cli *cli)
 {
     AUTO_FREE char *path = text_path(cli->operands[0]);
     struct wanted wanted = {.off = false};
-    const struct change change = {"set the rotation of", set, &wanted, NULL};
+    const struct change change = {"set the rotation of", set, &wanted, in_the_middle};
     enum status status = parse(cli, &wanted);
 
     if (status == STATUS_DONE && !path)

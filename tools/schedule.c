@@ -5,6 +5,7 @@
 
 #include "duration.h"
 #include "output.h"
+#include "rotator.h"
 #include "text.h"
 
 #include <time.h>
@@ -46,7 +47,9 @@ struct schedule schedule_of(const struct store_details *details)
 
 bool schedule_set(const struct schedule *schedule)
 {
-    return schedule->rotation.every_s || schedule->rotation.generator[0];
+    const struct store_rotation *rotation = &schedule->rotation;
+
+    return rotation->every_s || rotation->generator[0] || rotation->rotator[0];
 }
 
 void schedule_print(const struct schedule *schedule)
@@ -57,22 +60,47 @@ void schedule_print(const struct schedule *schedule)
 
     duration_print(rotation->every_s, every);
     printf("%s%s, ", rotation->every_s ? "every " : "only by hand", rotation->every_s ? every : "");
-    text_print(stdout, rotation->generator[0] ? rotation->generator : "no generator");
+    if (rotation->rotator[0]) {
+        printf("by ");
+        text_print(stdout, rotation->rotator);
+        printf("%s", rotation->generator[0] ? ", " : "");
+    }
+    if (rotation->generator[0] || !rotation->rotator[0])
+        text_print(stdout, rotation->generator[0] ? rotation->generator : "no generator");
+    if (rotation->step != STORE_STEP_NONE)
+        printf(", in the step '%s'", rotator_step_name(rotation->step));
     if (rotation->every_s) {
         output_local_time(schedule->due_ns, due);
         printf(", %s %s", schedule->overdue ? "overdue since" : "due", due);
     }
 }
 
+static json_t *text_or_null(const char *text)
+{
+    return text[0] ? json_string(text) : json_null();
+}
+
+static json_t *timeout_json(const struct store_rotation *rotation)
+{
+    uint32_t timeout_s = rotation->timeout_s ? rotation->timeout_s : ROTATOR_TIMEOUT_S;
+
+    return rotation->rotator[0] ? json_integer((json_int_t)timeout_s) : json_null();
+}
+
 json_t *schedule_json(const struct schedule *schedule)
 {
     const struct store_rotation *rotation = &schedule->rotation;
     bool timed = rotation->every_s != 0;
+    bool begun = rotation->step != STORE_STEP_NONE;
+    json_int_t version = rotation->new_number;
 
-    return json_pack("{s:o, s:o, s:o, s:o, s:b}", "every",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "every",
                      timed ? json_integer((json_int_t)rotation->every_s) : json_null(), "generator",
-                     rotation->generator[0] ? json_string(rotation->generator) : json_null(),
-                     "rotated", output_json_time(schedule->rotated_ns), "due",
+                     text_or_null(rotation->generator), "rotator", text_or_null(rotation->rotator),
+                     "timeout", timeout_json(rotation), "step",
+                     text_or_null(begun ? rotator_step_name(rotation->step) : ""), "version",
+                     version ? json_integer(version) : json_null(), "rotated",
+                     output_json_time(schedule->rotated_ns), "due",
                      timed ? output_json_time(schedule->due_ns) : json_null(), "overdue",
                      schedule->overdue);
 }

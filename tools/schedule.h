@@ -27,7 +27,8 @@ bool schedule_set(const struct schedule *schedule);
 /* In one line, as in "every 30d, password:24, due 2026-03-01 14:05"; without a newline. */
 void schedule_print(const struct schedule *schedule);
 
-/* The members every (in seconds), generator, rotated, due, overdue. NULL when out of memory. */
+/* The members every (in seconds), generator, rotator, timeout (in seconds), step, version (that it
+ * makes), rotated, due, overdue. NULL when out of memory. */
 json_t *schedule_json(const struct schedule *schedule);
 
 #endif

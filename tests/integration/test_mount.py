@@ -1,7 +1,6 @@
 """mount(8), umount(8) and fstab: the daemon in the background. In mounts of the test's own, so that
 nothing is put into the /sbin and /dev of the machine."""
 
-import ctypes
 import os
 import signal
 import socket
@@ -23,43 +22,34 @@ from harness import (
     connections,
     error_of,
     eventually,
+    mount_namespace,
     mounted,
     mounts_below,
     one_line,
     run,
 )
 
-CLONE_NEWNS = 0x00020000
-LIBC = ctypes.CDLL(None, use_errno=True)
 DEVICES = {"fuse": (10, 229), "null": (1, 3), "urandom": (1, 9)}
-
-
-def check(result):
-    if result != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @pytest.fixture
 def private(folder):
     """A mount namespace for the test, with the helper in /sbin and a /dev without a syslog."""
-    here = os.getcwd()
-    outside = os.open("/proc/self/ns/mnt", os.O_RDONLY)
-    check(LIBC.unshare(CLONE_NEWNS))
+    daemons = []
     try:
-        run(["mount", "--make-rprivate", "/"])
-        for place in ("/sbin", "/dev"):
-            run(["mount", "-t", "tmpfs", "none", place])
-        os.symlink(SECRETFS, "/sbin/mount.fuse.secretfs")
-        for name, (major, minor) in DEVICES.items():
-            os.mknod(f"/dev/{name}", 0o666 | 0o020000, os.makedev(major, minor))
-        yield
+        with mount_namespace():
+            for place in ("/sbin", "/dev"):
+                run(["mount", "-t", "tmpfs", "none", place])
+            os.symlink(SECRETFS, "/sbin/mount.fuse.secretfs")
+            for name, (major, minor) in DEVICES.items():
+                os.mknod(f"/dev/{name}", 0o666 | 0o020000, os.makedev(major, minor))
+            try:
+                yield
+            finally:
+                daemons = daemons_of(folder)
+                for mount in reversed(mounts_below(folder)):
+                    subprocess.run(["umount", "-l", mount["path"]], check=False)
     finally:
-        daemons = daemons_of(folder)
-        for mount in reversed(mounts_below(folder)):
-            subprocess.run(["umount", "-l", mount["path"]], check=False)
-        check(LIBC.setns(outside, CLONE_NEWNS))
-        os.close(outside)
-        os.chdir(here)
         for daemon in daemons:
             if command(daemon):
                 os.kill(daemon, signal.SIGTERM)
