@@ -1,56 +1,28 @@
 """psql logs in to a PostgreSQL server on loopback with a password file read from the mount."""
 
-import os
-import pwd
-import subprocess
-from pathlib import Path
-
 import pytest
 
-from harness import accepts_connections, eventually, free_port, identity, run
+from harness import eventually, identity, run
+from postgres import BINARIES, Postgres
 
 CLIENT = 20001
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-
-
-def as_postgres(*argv, **options):
-    user = pwd.getpwnam("postgres")
-    return run(argv, cwd="/", **identity(user.pw_uid, user.pw_gid), **options)
 
 
 @pytest.fixture
-def server(folder):
-    """A server that asks for passwords; its port. The administrator comes by the socket."""
-    home = folder / "postgres"
-    home.mkdir()
-    user = pwd.getpwnam("postgres")
-    os.chown(home, user.pw_uid, user.pw_gid)
-    port = free_port()
-    as_postgres(
-        BINARIES / "initdb",
-        "--no-sync",
-        "--auth-local=peer",
-        "--auth-host=scram-sha-256",
-        "--encoding=UTF8",
-        "-D",
-        home / "data",
-    )
-    options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
-    control = [BINARIES / "pg_ctl", "-D", home / "data", "-l", home / "log"]
-    as_postgres(*control, "-w", "-o", options, "start", stdout=subprocess.DEVNULL)
-    try:
-        eventually(lambda: accepts_connections(port))
-        yield port
-    finally:
-        as_postgres(*control, "-m", "immediate", "stop")
+def postgres(folder):
+    running = Postgres(folder)
+    yield running
+    running.stop()
 
 
 @pytest.fixture
-def administer(server, folder):
-    def sql(statement):
-        as_postgres(BINARIES / "psql", "-h", folder / "postgres", "-p", server, "-qc", statement)
+def server(postgres):
+    return postgres.port
 
-    return sql
+
+@pytest.fixture
+def administer(postgres):
+    return postgres.sql
 
 
 def query(port, pgpass):

@@ -13,6 +13,7 @@ import pytest
 
 from harness import (
     BUILD,
+    FAILED,
     LOCKED,
     Mount,
     QUICK,
@@ -253,6 +254,32 @@ def test_a_rotation_lives_on_what_the_unit_leaves_it(rotating, store, owner):
         served.process.send_signal(signal.SIGCONT)
         served.close()
         remove_folder(place)
+
+
+ROTATOR = """#!/bin/sh
+set -e
+old=$(cat <&3)
+case $1 in
+create) od -An -N16 -tx1 /dev/urandom | tr -d ' \\n' >&4 ;;
+*) [ "$(cat <&4)" != "$old" ] ;;
+esac
+! (: 2>/dev/null >/etc/written)
+"""
+
+
+def test_a_rotator_lives_on_what_the_unit_leaves_it(rotating, rotators, store):
+    (rotators / "example").write_text(ROTATOR)
+    (rotators / "example").chmod(0o755)
+    store.put("a", b"first-value")
+    store.ctl("rotation", "a", "--every", "1s", "--rotator", "example")
+    argv = confined_rotation(rotating, store)
+    eventually(lambda: store.json("rotation", "a")["overdue"])
+    done = run(argv, env=QUICK)
+    assert done.stderr == b"" and re.fullmatch(b"[0-9a-f]{32}", store.get("a"))
+    store.ctl("rotation", "a", "--timeout", "1s")
+    (rotators / "example").write_text("#!/bin/sh\nsleep 60 & wait\n")
+    eventually(lambda: store.json("rotation", "a")["overdue"])
+    assert b"longer than 1 s" in run(argv, status=FAILED, env=QUICK).stderr
 
 
 def score_of(pid):
