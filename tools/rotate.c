@@ -124,29 +124,39 @@ static void rotate_by_rotator(struct run *run, const struct task *task, uint64_t
         keep_version(run, task->object, number);
 }
 
+static enum status find(struct store *store, const struct task *task, uint64_t *ret_node,
+                        struct store_rotation *ret_rotation)
+{
+    struct store_details details;
+    struct store_attr attr;
+    enum store_err err = store_resolve(store, task->object, &attr);
+
+    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
+        return fail_code(task, STORE_ERR_IS_DIRECTORY);
+    if (err == STORE_OK)
+        err = store_details(store, attr.node, &details);
+    if (err != STORE_OK)
+        return fail_store(task, err);
+    *ret_node = attr.node;
+    *ret_rotation = details.rotation;
+    return STATUS_DONE;
+}
+
 /* Rotate the secret that `task` names in the transaction that is open, and end that. `anew` is for
  * rotate_steps(). */
 static void rotate(struct run *run, const struct task *task, bool anew)
 {
-    struct store *store = run->cli->store;
-    struct store_details details;
-    struct store_attr attr;
-    enum status status = STATUS_DONE;
-    enum store_err err = store_resolve(store, task->object, &attr);
+    struct store_rotation rotation = {.every_s = 0};
+    uint64_t node = 0;
+    enum status status = find(run->cli->store, task, &node, &rotation);
 
-    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
-        status = fail_code(task, STORE_ERR_IS_DIRECTORY);
-    else if (err == STORE_OK)
-        err = store_details(store, attr.node, &details);
-    if (err != STORE_OK)
-        status = fail_store(task, err);
-    if (status == STATUS_DONE && !details.rotation.rotator[0]) {
-        rotate_by_generator(run, task, &details.rotation);
+    if (status == STATUS_DONE && !rotation.rotator[0]) {
+        rotate_by_generator(run, task, &rotation);
         return;
     }
-    store_rollback(store);
+    store_rollback(run->cli->store);
     if (status == STATUS_DONE)
-        rotate_by_rotator(run, task, attr.node, anew);
+        rotate_by_rotator(run, task, node, anew);
     else
         keep(run, status);
 }

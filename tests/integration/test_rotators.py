@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -23,7 +24,11 @@ from harness import (
     spawn,
 )
 
+KILLS = int(os.environ.get("SECRETFS_ROTATE_KILLS", "10"))  # at random; 30 is the long form
+
 STEPS = ["create", "set", "test", "finish"]
+
+LONG = 60 + os.getpid() / 1e7  # seconds, to be found by
 
 # Writes down what it was given, makes "new-N" of version N, and does what a file says for its step.
 ROTATOR = """#!/bin/sh
@@ -302,12 +307,12 @@ def test_what_is_dropped_begins_anew(store, secret, rotator, step):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_killed_secretctl_has_kept_its_step(store, secret, rotator, step):
-    rotator.does(step, f"touch {rotator.folder}/here; exec sleep 60")
+    rotator.does(step, f"touch {rotator.folder}/here; exec sleep {LONG}")
     running = spawn(store.argv("rotate", secret), env=QUICK)
     eventually(rotator.reached)
     running.kill()
     assert end(running) == -signal.SIGKILL
-    [child] = run(["pgrep", "-fx", "sleep 60"]).stdout.split()
+    [child] = run(["pgrep", "-fx", f"sleep {LONG}"]).stdout.split()
     os.kill(int(child), signal.SIGKILL)
     assert state(store)[2] == step
     rotator.does(step, None)
@@ -315,6 +320,53 @@ def test_a_killed_secretctl_has_kept_its_step(store, secret, rotator, step):
     store.ctl("rotate", secret)
     assert rotator.steps()[0] == step
     store.ctl("check")
+
+
+# Somebody who checks values: those in a file are accepted.
+CHECKED = """#!/bin/sh
+cd {folder} && old=$(cat <&3) || exit 9
+[ "$1" = create ] || new=$(cat <&4)
+case $1 in
+create) printf value-of-%s "$SECRETFS_VERSION" >&4 ;;
+set) printf '%s\n%s\n' "$old" "$new" > accepted.new ;;
+test) grep -qx -e "$new" accepted ;;
+finish) printf '%s\n' "$new" > accepted.new ;;
+esac || exit
+[ ! -e accepted.new ] || mv accepted.new accepted
+"""
+
+
+def test_wherever_secretctl_is_killed_the_current_value_is_accepted(
+    store, secret, rotator, mount, measured
+):
+    rotator.write(CHECKED.format(folder=rotator.folder))
+    accepted = rotator.folder / "accepted"
+    accepted.write_text("first-value\n")
+    path = mount().path / secret
+    steps, duration = [], 0
+    for number in range(KILLS + 1):
+        started = time.monotonic()
+        running = spawn(store.argv("rotate", secret), env=QUICK)
+        if number:
+            time.sleep(random.uniform(0, 1.1) * duration)
+            running.kill()
+        status = end(running)
+        duration = duration or time.monotonic() - started
+        # A step that has begun, or is about to, goes on; the next run has to find it ended.
+        begun = ["pgrep", "-f", f"secretctl.*{store.path}|{rotator.path}"]
+        eventually(lambda argv=begun: run(argv, status=None).returncode)
+        value = store.get(secret)
+        eventually(lambda: path.read_bytes() == value)
+        assert value.decode() in accepted.read_text().split()
+        assert status in (0, -signal.SIGKILL)
+        steps.append(store.json("rotation", secret)["step"])
+        assert status or steps[-1] is None, "said to be done, and is not"
+    store.ctl("rotate", secret)
+    value = store.get(secret)
+    assert accepted.read_text() == value.decode() + "\n" and state(store) == (value, None, None)
+    store.ctl("check")
+    found = {step or "before or after": steps[1:].count(step) for step in set(steps)}
+    measured(f"killed {KILLS} times, in the steps {found}")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

@@ -48,8 +48,12 @@ _secretctl()
         ;;
     --label) [[ $command == put ]] && words='current pending' || words='current previous pending' ;;
     --generate) words='password alnum digits hex base64 uuid' ;;
+    --rotator)
+        mapfile -t COMPREPLY < <(compgen -W "$(ls /etc/secretfs/rotators.d 2>/dev/null)" -- "$cur")
+        return
+        ;;
     --signal) words='HUP INT TERM USR1 USR2' ;;
-    --passphrase-fd | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | --recovery | -m | --modify | -x | --remove)
+    --passphrase-fd | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | --timeout | --recovery | -m | --modify | -x | --remove)
         return
         ;;
     --version) [[ $command == get ]] && return ;;
