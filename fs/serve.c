@@ -59,8 +59,9 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 
 /*
  * A superseded inode has the size and times of the version that an open gives, unless somebody
- * holds another: a handle's fstat(2) and its reads are to agree. Returns for how long that is
- * valid.
+ * holds another: a handle's fstat(2) and its reads are to agree. Its link count is not 0, or the
+ * kernel would take it for deleted and end its watches when it lets a name in inode/ go (tree.c).
+ * Returns for how long that is valid.
  */
 static double describe(struct serve *serve, struct stat *st)
 {
@@ -70,6 +71,7 @@ static double describe(struct serve *serve, struct stat *st)
     if (!S_ISREG(st->st_mode) || tree_superseded(&serve->tree, st->st_ino, &current, &node) ||
         (current == 0 && serve->kept->swapped != st->st_ino))
         return VALID_SECONDS;
+    st->st_nlink = 1;
     struct reopen_state held = reopen_state(&serve->reopen, st->st_ino);
     if (!held.own && serve->kept->swapped != st->st_ino &&
         tree_stat(&serve->tree, held.version ? held.version : current, &other) == 0) {
@@ -121,10 +123,6 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         return;
     }
     double valid = describe(serve, &st);
-    if (is_being_told(serve, ino)) {
-        st.st_nlink = 1; /* as long as the notifier has it open: see tree.c */
-        valid = 0;
-    }
     fuse_reply_attr(req, &st, valid);
 }
 
