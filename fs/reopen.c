@@ -97,16 +97,14 @@ static void remove_handle(struct reopen_kept *kept, uint64_t ino, uint64_t versi
     }
 }
 
-bool reopen_add(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version)
+void reopen_add(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version)
 {
     pthread_mutex_lock(&reopen->lock);
-    bool first = !was_counted(reopen->kept, request);
-    if (first) {
+    if (!was_counted(reopen->kept, request)) {
         add_handle(reopen->kept, ino, version);
         note_counted(reopen->kept, request);
     }
     pthread_mutex_unlock(&reopen->lock);
-    return first;
 }
 
 void reopen_remove(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version)

@@ -24,7 +24,7 @@
 #define REOPEN_BUCKETS 1024
 #define REOPEN_IN_BUCKET 16
 #define REOPEN_RETRIES 256
-#define REOPEN_RECENT 256
+#define REOPEN_RECENT 1024
 
 /* The handles of an inode; unused where there are none. */
 struct reopen_inode {
@@ -78,8 +78,9 @@ enum reopen_way {
 enum reopen_way reopen_way(struct reopen *reopen, uint64_t request, uint32_t thread, uint64_t node,
                            uint64_t ino, bool superseded);
 
-/* Count a handle of `ino` that reads `version`. False if that has been done for this request. */
-bool reopen_add(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version);
+/* Count a handle of `ino` that reads `version`, or its end; once for each request, even if it is
+ * sent again. */
+void reopen_add(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version);
 void reopen_remove(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version);
 
 /* Who holds an inode. */

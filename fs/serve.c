@@ -284,9 +284,9 @@ static void open_to_read(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *
     fi->noflush = 1;
     opens_note(&serve->kept->opens, HANDOFF_SOCKET, (uint32_t)fuse_req_ctx(req)->pid,
                fuse_req_ctx(req)->uid, fi->fh);
-    bool counted = reopen_add(&serve->reopen, loop_request(), ino, fi->fh);
-    if (fuse_reply_open(req, fi) != 0 && counted)
-        reopen_remove(&serve->reopen, loop_request() & ~FUSE_UNIQUE_RESEND, ino, fi->fh);
+    /* Where the answer comes too late, the request was sent again, and another thread gives it. */
+    reopen_add(&serve->reopen, loop_request(), ino, fi->fh);
+    fuse_reply_open(req, fi);
 }
 
 /* The notifier's, on the private mount. */
