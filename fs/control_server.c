@@ -7,7 +7,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -46,6 +48,14 @@ static void remove_names(const char *socket_path)
     }
 }
 
+/* Whether the process that a socket is named after is gone, and we at most have its number. One
+ * that is just starting has a socket at which nobody listens yet. */
+static bool is_dead(const char *name)
+{
+    long pid = strtol(name + CONTROL_PREFIX_BYTES, NULL, 10);
+    return pid == getpid() || (pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH);
+}
+
 /* A socket at which nobody listens belonged to a daemon that was killed, of whatever store. */
 static void remove_dead(void)
 {
@@ -59,7 +69,8 @@ static void remove_dead(void)
             !control_address(name, &address))
             continue;
         int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 && errno == ECONNREFUSED)
+        if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 &&
+            errno == ECONNREFUSED && is_dead(name))
             remove_names(address.sun_path);
         close(fd);
     }

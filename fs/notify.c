@@ -109,7 +109,7 @@ void serve_cut_off(struct serve *serve, const struct store_changes *changes)
         cut_off(serve, &changes->items[i]);
 }
 
-/* ---- Names --------------------------------------------------------------- */
+/* ---- Orders -------------------------------------------------------------- */
 
 /* A batch of changes on its way to the kernel. */
 struct telling {
@@ -241,6 +241,8 @@ static void take_away(struct telling *t, const struct store_changes *changes)
             !is_taken(t->serve, &changes->items[i]))
             take(t, &changes->items[i]);
 }
+
+/* ---- Names that are swapped ---------------------------------------------- */
 
 /*
  * As long as the kernel may still have the attributes of a version from when it was current, it is
