@@ -22,6 +22,7 @@ class Hung(BaseException):
 
 def pytest_configure(config):
     """Mount the control files of FUSE connections, once for all processes that run tests."""
+    config.addinivalue_line("markers", "alone: measures time, so that nothing may run beside it")
     if not hasattr(config, "workerinput") and not os.path.ismount(harness.FUSE_CONNECTIONS):
         subprocess.run(["mount", "-t", "fusectl", "none", harness.FUSE_CONNECTIONS], check=True)
         unmount = ["umount", harness.FUSE_CONNECTIONS]

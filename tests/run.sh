@@ -174,13 +174,19 @@ raced_tests() {
         -k "not workers_are_killed and not no_commit_is_missed"
 }
 
-# Most tests wait most of the time, so there are more processes than processors. Arguments are pytest's.
+# Arguments are pytest's.
+pytest() {
+    /usr/bin/python3 -m pytest -p no:cacheprovider -ra -q --durations=10 --junit-xml="$logs/pytest.xml" "$@"
+    count "$logs/pytest.xml"
+}
+
+# Most tests wait most of the time, so that there are more processes than processors; but those that
+# measure how long a call takes run alone.
 python_tests() {
     say "integration tests and real clients"
-    /usr/bin/python3 -m pytest -p no:cacheprovider -ra -q --durations=10 \
-        -n "$(($(nproc) + 1))" --dist loadgroup \
-        --junit-xml="$logs/pytest.xml" "$@"
-    count "$logs/pytest.xml"
+    pytest -n "$(($(nproc) + 1))" --dist loadgroup -m "not alone" "$@"
+    say "those that measure time"
+    pytest -m alone "$@"
 }
 
 # Reports of programs whose test did not notice.
@@ -204,7 +210,7 @@ chmod 755 "$logs" && chmod 1777 "$SECRETFS_SANITIZER_LOGS"
 
 build_all || give_up "the build failed"
 if [ $# -gt 0 ]; then
-    python_tests tests/integration tests/clients "$@"
+    pytest tests/integration tests/clients "$@"
 else
     static_checks
     unit_tests

@@ -621,6 +621,7 @@ def killer_is_done(killer):
     return os.waitid(os.P_PID, killer.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("names", [["secretfs-notify"], ["secretfs-notify", "secretfs-worker"]])
 def test_no_event_is_lost_or_doubled_when_processes_are_killed(
     store, mount, folder, measured, names
@@ -665,6 +666,7 @@ def test_no_event_is_lost_or_doubled_when_processes_are_killed(
     eventually(lambda: len(children.read_text().split()) == 2)  # no zombies are left
 
 
+@pytest.mark.alone
 def test_a_notifier_that_stands_still_delays_names_and_no_reader(store, mount, folder, measured):
     """Later it carries out orders that are long out of date, which must change nothing."""
     store.wait = False
@@ -802,6 +804,7 @@ def rotate_until(store, stop):
     return number
 
 
+@pytest.mark.alone
 def test_a_killed_supervisor_leaves_nothing_that_hangs(store, mount, folder, measured):
     store.quick = True
     commit(store, "put a; put b")

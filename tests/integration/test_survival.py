@@ -26,6 +26,8 @@ from harness import (
 )
 from load import CONTENT, LONGEST_CALL_S, Load, number_of, value
 
+pytestmark = pytest.mark.alone
+
 KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
 
 

@@ -19,6 +19,8 @@ import pytest
 from harness import QUICK, Child, end, eventually, spawn
 from load import LONGEST_CALL_S, standstills
 
+pytestmark = pytest.mark.alone
+
 STOPS = int(os.environ.get("SECRETFS_STOPS", "5"))  # 200 is the long form
 SMALL = random.Random(1).randbytes(5000)
 LARGE = random.Random(2).randbytes(600000)
