@@ -11,6 +11,8 @@ import pytest
 
 from harness import FAILED, SECRETCTL, USAGE, end, eventually, identity, kill_worker, one_line, run, spawn
 
+pytestmark = pytest.mark.alone
+
 DELAY_S = 0.05
 QUIET_S = 0.4  # long enough for a run that should not come
 
