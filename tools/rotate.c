@@ -9,7 +9,6 @@
 #include "auto.h"
 #include "change.h"
 #include "commands.h"
-#include "generate.h"
 #include "output.h"
 #include "rotate_steps.h"
 #include "runlock.h"
@@ -65,20 +64,11 @@ static enum status take_lock(struct run *run, const struct task *task)
 static enum status generate(const struct task *task, const struct store_rotation *rotation,
                             struct secbuf *ret_value)
 {
-    struct generate_spec spec;
-    const char *problem;
-    enum store_err err;
-
     if (!rotation->generator[0])
         return fail(task, STATUS_FAILED,
                     "set one with 'secretctl rotation PATH --generate SPEC', or use 'put'",
                     "it has no generator");
-    problem = generate_parse(rotation->generator, &spec);
-    if (problem)
-        return fail(task, STATUS_FAILED, "set another with 'secretctl rotation'",
-                    "its generator '%s' is not known here: %s", rotation->generator, problem);
-    err = generate_value(&spec, ret_value);
-    return err == STORE_OK ? STATUS_DONE : fail_code(task, err);
+    return rotate_generate(task, rotation->generator, ret_value);
 }
 
 /* The new version, inside a transaction. A short value may be the same by chance: it counts. */

@@ -229,25 +229,30 @@ static enum status run_step(struct rotation *r, struct secbuf *ret_value)
 
 /* ---- The steps ------------------------------------------------------------ */
 
+enum status rotate_generate(const struct task *task, const char *spec, struct secbuf *ret_value)
+{
+    struct generate_spec parsed;
+    const char *problem = generate_parse(spec, &parsed);
+    enum store_err err;
+
+    if (problem)
+        return fail(task, STATUS_FAILED, "set another with 'secretctl rotation'",
+                    "its generator '%s' is not known here: %s", spec, problem);
+    err = generate_value(&parsed, ret_value);
+    return err == STORE_OK ? STATUS_DONE : fail_code(task, err);
+}
+
 /* What the generator makes, where the rotator has made nothing. */
 static enum status generate(const struct rotation *r, struct secbuf *value)
 {
-    struct generate_spec spec;
     const char *generator = r->seen.rotation.generator;
-    const char *problem;
-    enum store_err err;
 
     if (!generator[0])
         return fail(r->task, STATUS_FAILED,
                     "have it write one to descriptor 4, or set a generator with 'secretctl "
                     "rotation PATH --generate SPEC'",
                     "its rotator made no value in the step 'create', and it has no generator");
-    problem = generate_parse(generator, &spec);
-    if (problem)
-        return fail(r->task, STATUS_FAILED, "set another with 'secretctl rotation'",
-                    "its generator '%s' is not known here: %s", generator, problem);
-    err = generate_value(&spec, value);
-    return err == STORE_OK ? STATUS_DONE : fail_code(r->task, err);
+    return rotate_generate(r->task, generator, value);
 }
 
 static enum status create(struct rotation *r)

@@ -26,6 +26,9 @@
 enum status rotate_steps(struct cli *cli, const struct task *task, uint64_t node, bool anew,
                          uint32_t *ret_number);
 
+/* What the generator `spec`, which a secret has kept, makes. Failures are reported. */
+enum status rotate_generate(const struct task *task, const char *spec, struct secbuf *ret_value);
+
 /* Give up the rotation of the secret at `path`, in the transaction that is open: the step is
  * forgotten, and nothing is pending. Failures are reported. */
 enum status rotate_drop(struct store *store, const struct task *task, const char *path);
