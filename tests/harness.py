@@ -84,14 +84,26 @@ def spawn(argv, **options):
     return process
 
 
+def kernel_stacks(pid):
+    """Where the threads of a process, and of those it started, stand in the kernel."""
+    stacks = []
+    for process in [pid, *map(int, run(["pgrep", "-P", pid], status=None).stdout.split())]:
+        for task in Path(f"/proc/{process}/task").glob("*"):
+            with contextlib.suppress(OSError):
+                stat = (task / "stat").read_text().rpartition(")")
+                stacks.append(f"{stat[0]}) {stat[2][1]}\n{(task / 'stack').read_text()}")
+    return "\n".join(stacks)
+
+
 def end(process, timeout=15):
     """Wait for a program's end; kill it where it does not come. Returns the exit status."""
     try:
         return process.wait(timeout)
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
+        stacks = kernel_stacks(process.pid)
         process.kill()
         process.wait()
-        raise
+        raise AssertionError(f"{process.args} did not end:\n{stacks}") from error
     finally:
         if process in processes:
             processes.remove(process)

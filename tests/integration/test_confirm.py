@@ -149,20 +149,20 @@ def test_a_copy_of_the_store_is_not_waited_for(store, mount, folder):
     assert copy.json("status")["daemons"] == []
 
 
-def test_a_daemon_of_a_copy_that_may_not_be_asked_is_not_waited_for(store, mount, folder):
-    store.put("a", b"value")
-    mount()
-    copy = Store(folder / "copy")
-    copy.folder.mkdir()
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_a_daemon_of_a_copy_that_may_not_be_asked_is_not_waited_for(store, mount, folder, mode):
+    original = Store(folder / "original")
+    original.folder.mkdir(mode)
     for path in [store.key, *store.files()]:
-        shutil.copy2(path, copy.folder)
-    for path in [copy.folder, copy.key, *copy.files()]:
-        os.chown(path, 4242, 4242)
-    copy.ctl("put", "a", input=b"of the copy", **identity(4242))
-    # The daemon of the same file can't be left out.
+        shutil.copy2(path, original.folder)
+    mount(of=original)
     for path in [store.folder, store.key, *store.files()]:
         os.chown(path, 4242, 4242)
-    store.refuses(UNCONFIRMED, "put", "a", input=b"another", **identity(4242))
+    store.ctl("put", "a", input=b"of the copy", **identity(4242))
+    # The daemon of the same file can't be left out.
+    for path in [original.folder, original.key, *original.files()]:
+        os.chown(path, 4242, 4242)
+    original.refuses(UNCONFIRMED, "put", "a", input=b"another", **identity(4242))
 
 
 def waiting_put(store, content):
