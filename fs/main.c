@@ -77,6 +77,8 @@ static int open_signals(void)
 }
 
 #define START_RETRY_MS 1000
+#define LINGER_MS 200 /* at the end, for a process that waits for an answer */
+#define END_MS 5000   /* and for one that has been given it */
 
 struct daemon {
     struct background *background;
@@ -283,6 +285,18 @@ static bool supervise(struct daemon *d)
     return !failed;
 }
 
+/* End the other processes, and whatever waits for an answer of theirs. */
+static void end_session(struct daemon *d)
+{
+    struct supervisor *s = &d->supervisor;
+
+    supervisor_end_notifier(s);
+    supervisor_stop_worker(s);
+    mount_close_device(&d->mount);
+    if (!supervisor_wait_ended(s, LINGER_MS) && mount_abort(&d->mount))
+        supervisor_wait_ended(s, END_MS);
+}
+
 static enum status serve_until_end(struct daemon *d)
 {
     struct supervisor *s = &d->supervisor;
@@ -301,15 +315,11 @@ static enum status serve_until_end(struct daemon *d)
         ready_notify("STOPPING=1");
         if (d->serving)
             mount_detach(&d->mount);
-        supervisor_end_notifier(s);
-        supervisor_stop_worker(s);
-        mount_close_device(&d->mount); /* what still waits for an answer gets ENOTCONN now */
+        end_session(d);
         pthread_join(d->attaching, NULL);
     } else {
         log_system_error("mount at", d->mount.path, errno);
-        supervisor_end_notifier(s);
-        supervisor_stop_worker(s);
-        mount_close_device(&d->mount);
+        end_session(d);
     }
     control_server_close(&d->control);
     readers_free(d->readers);

@@ -196,6 +196,14 @@ static bool create_ordinary(struct mount *mount, const char *source, bool for_al
     return mount->ordinary;
 }
 
+/* The number of the superblock's device. Asking for it sends no request. */
+static unsigned find_connection(int private_fd)
+{
+    struct statx stx;
+    bool found = statx(private_fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &stx) == 0;
+    return found ? stx.stx_dev_minor : 0;
+}
+
 bool mount_create(struct mount *mount, const char *source, bool allow_other)
 {
     int fs = fsopen("fuse", FSOPEN_CLOEXEC);
@@ -205,6 +213,8 @@ bool mount_create(struct mount *mount, const char *source, bool allow_other)
         return failed("make", "a FUSE filesystem");
     if (open_device(mount) && configure(fs, mount->device_fd, source))
         mount->private_fd = fsmount(fs, FSMOUNT_CLOEXEC, SAFE_FLAGS);
+    if (mount->private_fd >= 0)
+        mount->connection = find_connection(mount->private_fd);
     if (mount->device_fd >= 0 && mount->private_fd < 0)
         failed("make", "a FUSE filesystem");
     close(fs);
@@ -304,6 +314,26 @@ void mount_close_device(struct mount *mount)
     if (mount->device_fd >= 0)
         close(mount->device_fd);
     mount->device_fd = -1;
+}
+
+bool mount_abort(const struct mount *mount)
+{
+    char path[32];
+    int fs = fsopen("fusectl", FSOPEN_CLOEXEC);
+    bool made = fs >= 0 && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0;
+    int connections = made ? fsmount(fs, FSMOUNT_CLOEXEC, SAFE_FLAGS) : -1;
+
+    snprintf(path, sizeof path, "%u/abort", mount->connection);
+    int abort = connections >= 0 ? openat(connections, path, O_WRONLY | O_CLOEXEC) : -1;
+    bool aborted = abort >= 0 && write(abort, "1", 1) == 1;
+    if (!aborted)
+        failed("abort the connection of", mount->path);
+    for (size_t i = 0; i < 3; i++) {
+        int fd = (int[]){fs, connections, abort}[i];
+        if (fd >= 0)
+            close(fd);
+    }
+    return aborted;
 }
 
 void mount_release(struct mount *mount)

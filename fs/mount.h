@@ -32,6 +32,7 @@ struct mount {
     int device_fd;  /* /dev/fuse */
     int private_fd; /* the detached mount of the superblock; -1: none, as always if ordinary */
     struct mountinfo_entry attached; /* the public mount; id 0 before there is one */
+    unsigned connection; /* its number, as in /sys/fs/fuse/connections; 0: not known */
     bool ordinary;
     bool for_all; /* an ordinary one is for more than its user */
 };
@@ -73,6 +74,13 @@ void mount_detach(struct mount *mount);
 /* Close the device. When no worker has it open either, every request that waits fails with
  * ENOTCONN. */
 void mount_close_device(struct mount *mount);
+
+/*
+ * Have every request fail that waits although the device is closed: a thread of a former worker may
+ * still have it open, which waits in the kernel itself. Only root can. Returns false after one line
+ * on standard error.
+ */
+bool mount_abort(const struct mount *mount);
 
 /* Let go of the private mount. The superblock ends when nothing else uses it: no bind mount, no
  * file. */

@@ -158,8 +158,10 @@ static bool collect(struct supervisor *s, int *ret_wait_status)
             found = true;
         } else if (pid == s->notifier_pid)
             s->notifier_pid = 0;
-        else
-            s->resend = true; /* a former worker, whose threads may have taken requests until now */
+        else if (s->lingering > 0) {
+            s->lingering--;
+            s->resend = true;
+        }
     }
     return found;
 }
@@ -174,7 +176,8 @@ static void pause_briefly(void)
  * telling it of a change, for the lock of a directory; the lock is held by a lookup that waits for
  * an answer, which only the next worker can give. So it counts as ended with its first thread,
  * unless the others follow at once, as they do at a clean end; it is collected when they have gone.
- * Until then they may even take another request each, which is why the next worker is told.
+ * Until then they may even take another request each, which may be the one that the stuck thread
+ * waits for: that is why the next worker has requests sent again as long as one lingers.
  */
 static bool has_ended(struct supervisor *s, int *ret_wait_status)
 {
@@ -185,6 +188,7 @@ static bool has_ended(struct supervisor *s, int *ret_wait_status)
     for (int64_t deadline = clock_now_ms() + LINGER_MS; clock_now_ms() < deadline; pause_briefly())
         if (collect(s, ret_wait_status))
             return true;
+    s->lingering++;
     *ret_wait_status = SIGKILL; /* as wait(2) would say it */
     return true;
 }
@@ -333,8 +337,9 @@ static bool ask_worker(struct supervisor *s)
         log_warning("the worker does not answer; killing it");
         kill(s->pid, SIGKILL);
         s->heard_ms = now;
-    } else if (s->resend) {
+    } else if (s->resend || (s->lingering && now - s->resent_ms >= ASK_MS)) {
         s->resend = !say(s, HANDOFF_RESEND);
+        s->resent_ms = now;
     } else if (now - s->asked_ms >= ASK_MS) {
         say(s, HANDOFF_WELL);
         s->asked_ms = now;
@@ -379,10 +384,21 @@ void supervisor_end_notifier(struct supervisor *s)
         kill(s->notifier_pid, SIGKILL);
 }
 
+bool supervisor_wait_ended(struct supervisor *s, int timeout_ms)
+{
+    int64_t deadline = clock_now_ms() + timeout_ms;
+    int wait_status;
+
+    while (collect(s, &wait_status) || waitpid(-1, NULL, WNOHANG) == 0) {
+        if (clock_now_ms() >= deadline)
+            return false;
+        pause_briefly();
+    }
+    return true;
+}
+
 void supervisor_release(struct supervisor *s)
 {
-    while (s->notifier_pid && waitpid(s->notifier_pid, NULL, 0) < 0 && errno == EINTR)
-        ;
     for (int i = 0; i < 2; i++)
         if (s->notifier_sockets[i] >= 0)
             close(s->notifier_sockets[i]);

@@ -24,11 +24,13 @@ struct supervisor {
     unsigned failures; /* workers in a row that did not last */
     unsigned restarts; /* workers that had to be replaced */
     int64_t started_ms;
-    bool serving;     /* it has said so */
-    bool hung_up;     /* its end of the socket is closed: it has ended, or is about to */
-    bool resend;      /* it is to have requests sent again */
-    int64_t asked_ms; /* when it was last asked whether it is well, */
-    int64_t heard_ms; /* and when it last said anything */
+    bool serving;       /* it has said so */
+    bool hung_up;       /* its end of the socket is closed: it has ended, or is about to */
+    unsigned lingering; /* former workers of which a thread has not ended yet */
+    bool resend;        /* it is to have requests sent again */
+    int64_t resent_ms;  /* and was told to do so last */
+    int64_t asked_ms;   /* when it was last asked whether it is well, */
+    int64_t heard_ms;   /* and when it last said anything */
     int64_t tended_ms;
 
     int private_fd;          /* what the notifier works on; -1 once there is to be none */
@@ -95,6 +97,10 @@ int supervisor_delay_ms(const struct supervisor *supervisor);
 
 /* Ask the worker to end and collect it; it is killed if it takes longer than five seconds. */
 void supervisor_stop_worker(struct supervisor *supervisor);
+
+/* Wait for the end of every process that was started, `timeout_ms` at most. One that waits in the
+ * kernel for an answer ends with it, or with the connection: mount_abort(). */
+bool supervisor_wait_ended(struct supervisor *supervisor, int timeout_ms);
 
 void supervisor_release(struct supervisor *supervisor);
 

@@ -466,6 +466,17 @@ def worker_of(daemon):
     return children_of(supervisor).get("secretfs-worker")
 
 
+def freeze(pid):
+    """Stop a process, and wait until it stands still: a thread that runs meanwhile goes on."""
+
+    def stands_still():
+        stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+    os.kill(pid, signal.SIGSTOP)
+    eventually(stands_still)
+
+
 def signal_worker(served, signum):
     """To one that lives; the one that was seen may just have ended. Returns its pid."""
 

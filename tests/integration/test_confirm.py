@@ -18,6 +18,7 @@ from harness import (
     end,
     error_of,
     eventually,
+    freeze,
     identity,
     kill_worker,
     one_line,
@@ -119,8 +120,8 @@ def committed(store, path, **options):
 def test_a_daemon_that_says_nothing_is_named_after_five_seconds(store, mount):
     store.put("a", b"value")
     stopped, live = mount(), mount()
-    os.kill(stopped.process.pid, signal.SIGSTOP)
-    os.kill(worker_of(stopped), signal.SIGSTOP)
+    freeze(stopped.process.pid)
+    freeze(worker_of(stopped))
     line, taken = committed(store, "a")
     assert str(stopped.path) in line and str(live.path) not in line and "committed" in line
     assert 4.9 < taken < 7
@@ -212,7 +213,7 @@ def test_commands_that_are_killed_or_stopped_while_they_wait_take_no_place(store
     store.put("a", b"value")
     served = mount()
     at = str(next(FOLDER.glob(f"*.{served.process.pid}")))
-    os.kill(worker_of(served), signal.SIGSTOP)
+    freeze(worker_of(served))
     waiting = [waiting_put(store, b"%d" % number) for number in range(40)]
     time.sleep(1)
     for process in waiting[:20]:

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import harness
-from harness import FAILED, SECRETFS, eventually, exchange, identity, one_line, run, worker_of
+from harness import FAILED, SECRETFS, eventually, exchange, freeze, identity, one_line, run, worker_of
 
 FOLDER = Path("/run/secretfs")
 
@@ -38,7 +38,7 @@ def test_status_tells_of_each_daemon(store, mount):
 def test_a_daemon_that_does_not_answer_is_told(store, mount):
     served = mount()
     socket_of(served)
-    os.kill(served.process.pid, signal.SIGSTOP)
+    freeze(served.process.pid)
     daemons = store.json("status")["daemons"]
     os.kill(served.process.pid, signal.SIGCONT)
     assert [daemon["error"] for daemon in daemons] == ["Connection timed out"]

@@ -15,6 +15,7 @@ from harness import (
     children_of,
     error_of,
     eventually,
+    freeze,
     kill_worker,
     mounted,
     run,
@@ -274,7 +275,7 @@ def test_directories_that_change_places_at_once(store, mount, held):
     for name in ("x", "y", "gone"):
         assert (path / name / "in").read_bytes() == name.encode()
     with Watch(path) as watch:
-        os.kill(worker_of(served), signal.SIGSTOP)
+        freeze(worker_of(served))
         for commands in ("mv x t", "mv y x", "mv t y", "rm gone/in", "rm gone", "mkdir gone"):
             store.ctl(*commands.split())
         store.put("gone/in", b"new")
@@ -352,13 +353,13 @@ def test_a_directory_takes_the_name_of_a_secret_and_back(store, mount):
     served = mount()
     assert (served.path / "a").read_bytes() == b"secret"
     with Watch(served.path) as watch:
-        os.kill(worker_of(served), signal.SIGSTOP)
+        freeze(worker_of(served))
         store.ctl("rm", "a")
         store.ctl("mkdir", "a")
         os.kill(worker_of(served), signal.SIGCONT)
         eventually((served.path / "a").is_dir)
         assert ("MOVED_TO|ISDIR", "a") in watch.names(1)
-        os.kill(worker_of(served), signal.SIGSTOP)
+        freeze(worker_of(served))
         store.ctl("rm", "a")
         store.put("a", b"secret again")
         os.kill(worker_of(served), signal.SIGCONT)
@@ -502,14 +503,14 @@ def looked_up_at(path, names):
 
 def without_a_turn(store, served):
     """The worker stands still, and finds all of it at once."""
-    os.kill(worker_of(served), signal.SIGSTOP)
+    freeze(worker_of(served))
     yield
     os.kill(worker_of(served), signal.SIGCONT)
     yield
 
 
 def without_a_worker(store, served):
-    os.kill(served.process.pid, signal.SIGSTOP)
+    freeze(served.process.pid)
     kill_worker(served)
     yield
     os.kill(served.process.pid, signal.SIGCONT)
@@ -547,7 +548,7 @@ def test_changes_at_once_are_told_once_each(store, mount):
     served = mount()
     shown_at(served.path)
     with Watch(served.path, flags=["MOVED_TO", "DELETE", "CREATE", "MOVED_FROM"]) as watch:
-        os.kill(worker_of(served), signal.SIGSTOP)
+        freeze(worker_of(served))
         commit(store, CHANGES)
         os.kill(worker_of(served), signal.SIGCONT)
         events = watch.names(20, quiet=0.5)
@@ -569,7 +570,7 @@ def test_what_was_committed_while_no_worker_lived_is_told_late_and_once(store, m
         assert (served.path / path).read_bytes() == b"old"
     with Watch(served.path) as watch:
         for number in range(3):
-            os.kill(served.process.pid, signal.SIGSTOP)
+            freeze(served.process.pid)
             kill_worker(served)
             store.put("a", b"a %d" % number)
             store.put("b", b"b %d" % number)
@@ -676,7 +677,7 @@ def test_a_notifier_that_stands_still_delays_names_and_no_reader(store, mount, f
     stop = folder / "stop"
     shown_at(served.path)
     notifier = notifier_of(served)
-    os.kill(notifier, signal.SIGSTOP)
+    freeze(notifier)
     readers = [
         Reader(lambda: (served.path / "kept").read_bytes(), stop),
         Reader(lambda: os.listdir(served.path), stop),

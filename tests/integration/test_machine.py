@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import FAILED, Store, eventually, processes_of
+from harness import FAILED, Store, eventually, freeze, processes_of
 
 
 def test_a_machine_that_was_suspended_goes_on(store, mount):
@@ -17,7 +17,7 @@ def test_a_machine_that_was_suspended_goes_on(store, mount):
     served = mount()
     daemon = processes_of(served)
     for pid in daemon.values():
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     time.sleep(6)
     store.put("a", b"rotated")
     for pid in daemon.values():

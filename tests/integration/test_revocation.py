@@ -23,6 +23,7 @@ from harness import (
     Child,
     error_of,
     eventually,
+    freeze,
     run,
     worker_of,
 )
@@ -294,7 +295,7 @@ def test_a_change_that_no_worker_saw_is_not_lost(store, mount):
         held = Held(eventually(lambda n=number: (served.path / f"a{n}").exists() and served.path / f"a{n}"))
         assert held.read() == b"value"
         worker = worker_of(served)
-        os.kill(worker, signal.SIGSTOP)
+        freeze(worker)
         store.ctl("revoke", f"a{number}")
         os.kill(worker, signal.SIGKILL)
         eventually(lambda held=held: held.error() == "EKEYREVOKED", timeout=10)
@@ -420,7 +421,7 @@ def test_an_expiry_while_no_worker_runs(store, mount):
         assert held.read() == LARGE
         store.ctl("expire", "a", "1s")
         worker = worker_of(served)
-        os.kill(worker, signal.SIGSTOP)
+        freeze(worker)
         time.sleep(1.2)
         assert os.pread(held.fd, 4096, 0) == LARGE[:4096]  # the kernel's; nobody could tell it
         os.kill(worker, signal.SIGKILL)

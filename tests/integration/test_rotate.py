@@ -20,6 +20,7 @@ from harness import (
     USAGE,
     end,
     eventually,
+    freeze,
     identity,
     one_line,
     run,
@@ -279,7 +280,7 @@ def test_what_was_done_since_the_run_looked_is_not_done_again(store, mount):
     rotated(store, "b", "c", "d", every="4s")
     served = mount()
     all_due(store, *"abcd")
-    served.process.send_signal(signal.SIGSTOP)
+    freeze(served.process.pid)
     try:
         argv = [SECRETCTL, "--store", store.path, *store.unlock, "rotate", "--due"]
         running = spawn(argv, env=QUICK)
@@ -297,7 +298,7 @@ def test_what_was_done_since_the_run_looked_is_not_done_again(store, mount):
 def test_a_rotation_that_is_not_confirmed_is_done_and_told(store, mount):
     rotated(store, "a")
     served = mount()
-    served.process.send_signal(signal.SIGSTOP)
+    freeze(served.process.pid)
     try:
         done = run(store.argv("rotate", "a", "--json"), status=UNCONFIRMED)
     finally:

@@ -12,13 +12,17 @@ from pathlib import Path
 import pytest
 
 from harness import (
+    LIBC,
     SECRETFS,
     Child,
     end,
     error_of,
     eventually,
     exchange,
+    freeze,
+    kernel_stacks,
     kill_worker,
+    processes_of,
     signal_worker,
     spawn,
     status_of,
@@ -27,6 +31,8 @@ from harness import (
 from load import CONTENT, LONGEST_CALL_S, Load, number_of, value
 
 pytestmark = pytest.mark.alone
+
+SYS_PIDFD_GETFD = 438
 
 KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
 
@@ -58,7 +64,7 @@ def test_what_is_committed_while_no_worker_lives_is_served_by_the_next(store, mo
     for path in ("rotated", "moved", "removed", "opened"):
         assert (served.path / path).read_bytes() == b"old"
     held = os.open(served.path / "rotated", os.O_RDONLY)
-    os.kill(served.process.pid, signal.SIGSTOP)
+    freeze(served.process.pid)
     kill_worker(served)
     store.put("rotated", b"newer")
     store.put("added", b"new")
@@ -100,7 +106,7 @@ def test_a_worker_that_stands_still_is_replaced(store, mount, measured):
     store.put("a", b"value")
     served = mount()
     worker = worker_of(served)
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     begun = time.monotonic()
     assert (served.path / "a").read_bytes() == b"value"
     waited = time.monotonic() - begun
@@ -208,6 +214,84 @@ def test_a_request_taken_by_a_worker_that_is_already_dead(store, mount):
         os.sched_setaffinity(0, here)
         tracer.kill()  # it may not end in the middle of a delay
         end(tracer)
+
+
+@contextlib.contextmanager
+def device_of(served):
+    """The daemon's /dev/fuse, as a thread has it that does not end."""
+    files = Path(f"/proc/{served.process.pid}/fd")
+    [number] = [path.name for path in files.iterdir() if os.readlink(path) == "/dev/fuse"]
+    process = os.pidfd_open(served.process.pid)
+    device = LIBC.syscall(SYS_PIDFD_GETFD, process, int(number), 0)
+    os.close(process)
+    assert device >= 0
+    try:
+        yield device
+    finally:
+        os.close(device)
+
+
+def take_requests(device, count):
+    """As one who never answers them."""
+    taken = 0
+    while taken < count:
+        with contextlib.suppress(FileNotFoundError):  # it was interrupted meanwhile
+            taken += len(os.read(device, 2 << 20)) > 0
+
+
+def read_uncached(file):
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    return error_of(os.pread, file, 10, 0)
+
+
+def test_a_request_taken_by_a_worker_that_does_not_end(store, mount):
+    """
+    A thread of a killed worker waits for the page that another has taken the READ of with it, after
+    the next worker had all requests sent again.
+    """
+    store.wait = False
+    store.put("a", CONTENT)
+    served = mount()
+    worker = worker_of(served)
+    file = os.open(served.path / "a", os.O_RDONLY)
+    with device_of(served) as device:
+        freeze(worker)
+        reader = Child(read_uncached, file)
+        take_requests(device, 1)
+        store.ctl("revoke", "a")
+        os.kill(worker, signal.SIGCONT)
+        eventually(lambda: "folio" in kernel_stacks(served.process.pid))
+        taker = Child(take_requests, device, 1000000)
+        os.sched_setscheduler(taker.pid, os.SCHED_FIFO, os.sched_param(10))  # to be the first
+        eventually(lambda: "fuse_dev_do_read" in kernel_stacks(taker.pid))
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: worker_of(served) not in (None, worker) and worker_of(served))
+        time.sleep(0.5)
+        os.kill(taker.pid, signal.SIGKILL)
+        os.waitpid(taker.pid, 0)
+        assert Path(f"/proc/{worker}/stat").exists()
+        assert select.select([reader.pipe], [], [], 5)[0], "it was not sent again"
+        assert reader.result() == "EKEYREVOKED"
+        os.close(file)
+        eventually(lambda: not Path(f"/proc/{worker}/stat").exists())
+
+
+def test_an_end_that_a_request_without_an_answer_does_not_hold_up(store, mount):
+    """The notifier waits for it, and so does a reader; the device stays open."""
+    store.wait = False
+    store.put("a", b"value")
+    served = mount()
+    notifier = processes_of(served)["secretfs-notify"]
+    with device_of(served) as device:
+        freeze(notifier)
+        store.put("a", b"rotated")
+        time.sleep(0.3)  # the notifier has its order
+        freeze(worker_of(served))
+        os.kill(notifier, signal.SIGCONT)
+        reader = Child(error_of, os.stat, served.path / "missing")
+        take_requests(device, 2)
+        served.stop()
+        assert reader.result() in ("ENOTCONN", "ECONNABORTED")
 
 
 def test_an_open_file_and_a_mapping_outlive_the_worker(store, mount):

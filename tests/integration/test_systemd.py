@@ -15,15 +15,16 @@ from harness import (
     BUILD,
     FAILED,
     LOCKED,
-    Mount,
     QUICK,
     ROOT,
     SECRETCTL,
     SECRETFS,
     UNCONFIRMED,
     Child,
+    Mount,
     end,
     eventually,
+    freeze,
     fresh_folder,
     remove_folder,
     run,
@@ -245,7 +246,7 @@ def test_a_rotation_lives_on_what_the_unit_leaves_it(rotating, store, owner):
             assert store.json("show", "a")["version"] == count
             assert (served.path / "a").read_bytes() == store.get("a")
         eventually(lambda: store.json("rotation", "a")["overdue"])
-        served.process.send_signal(signal.SIGSTOP)
+        freeze(served.process.pid)
         done = run(argv, status=UNCONFIRMED, env=QUICK)
         served.process.send_signal(signal.SIGCONT)
         assert b"it is committed" in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import FAILED, SECRETCTL, USAGE, end, eventually, identity, kill_worker, one_line, run, spawn
+from harness import FAILED, SECRETCTL, USAGE, end, eventually, freeze, identity, kill_worker, one_line, run, spawn
 
 pytestmark = pytest.mark.alone
 
@@ -537,7 +537,7 @@ def test_lost_events_lose_no_change(watch, folder):
         (top / name).touch()
     watching = watch(top, "")
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    watching.process.send_signal(signal.SIGSTOP)
+    freeze(watching.process.pid)
     for _ in range(limit // 4 + 100):  # two events each
         (top / "x").rename(top / "y")
         (top / "y").rename(top / "x")
