@@ -12,8 +12,8 @@
 #include "notifier.h"
 #include "oom.h"
 #include "options.h"
-#include "readers.h"
 #include "ready.h"
+#include "recorder.h"
 #include "status.h"
 #include "supervisor.h"
 #include "unlock.h"
@@ -85,7 +85,7 @@ struct daemon {
     struct mount mount;
     struct supervisor supervisor;
     struct control_server control;
-    struct readers *readers;              /* NULL: there is no memory for them */
+    struct recorder *recorder;            /* NULL: there is no memory for it */
     uint64_t device;                      /* of the public mount; 0 before there is one */
     unsigned char uuid[STORE_UUID_BYTES]; /* the store's */
     int signals;
@@ -174,13 +174,9 @@ static struct control_reply reply_of(const struct daemon *d)
 /* Answer who has read what. Returns the errno to answer with, if that could not be done. */
 static int answer_readers(struct daemon *d, struct control_connection *connection)
 {
-    struct opens *opens = &d->supervisor.kept->opens;
     struct control_reply reply = reply_of(d);
+    int file = recorder_file(d->recorder, d->device);
 
-    if (d->readers == NULL)
-        return ENOMEM;
-    readers_take(d->readers, opens);
-    int file = readers_file(d->readers, opens, d->device);
     if (file < 0)
         return errno;
     control_server_reply_file(connection, &reply, file);
@@ -270,8 +266,7 @@ static bool supervise(struct daemon *d)
         }
         if (supervisor_tend(&d->supervisor))
             ready_notify("WATCHDOG=1");
-        if (d->readers)
-            readers_tend(d->readers, &d->supervisor.kept->opens);
+        recorder_wake(d->recorder);
         if (running)
             running = answer_requests(d);
         if (d->serving && (fds[1].revents || fds[2].revents) && was_unmounted(d)) {
@@ -308,7 +303,7 @@ static enum status serve_until_end(struct daemon *d)
     if (d->mount.private_fd >= 0)
         supervisor_begin_notifier(s, d->mount.private_fd);
     control_server_open(&d->control, s->handoff.store, d->uuid, d->mount.path, s->handoff.uid);
-    d->readers = readers_new();
+    d->recorder = recorder_start(&s->kept->opens);
     d->attached_fd = eventfd(0, EFD_CLOEXEC);
     if (d->attached_fd >= 0 && pthread_create(&d->attaching, NULL, attach, d) == 0) {
         status = supervise(d) ? STATUS_DONE : STATUS_FAILED;
@@ -322,7 +317,7 @@ static enum status serve_until_end(struct daemon *d)
         end_session(d);
     }
     control_server_close(&d->control);
-    readers_free(d->readers);
+    recorder_stop(d->recorder);
     mount_detach(&d->mount);
     mount_drop_private(&d->mount);
     if (d->attached_fd >= 0)

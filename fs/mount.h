@@ -32,7 +32,7 @@ struct mount {
     int device_fd;  /* /dev/fuse */
     int private_fd; /* the detached mount of the superblock; -1: none, as always if ordinary */
     struct mountinfo_entry attached; /* the public mount; id 0 before there is one */
-    unsigned connection; /* its number, as in /sys/fs/fuse/connections; 0: not known */
+    unsigned connection;             /* its number, as in /sys/fs/fuse/connections; 0: not known */
     bool ordinary;
     bool for_all; /* an ordinary one is for more than its user */
 };

@@ -250,14 +250,17 @@ static bool take_token(struct readers *r)
     return true;
 }
 
-void readers_tend(struct readers *r, struct opens *opens)
+bool readers_tend(struct readers *r, struct opens *opens)
 {
     /* Cleared before looking: who comes while we look wakes us again. */
     bool is_new = opens->pending && take_token(r) && atomic_exchange(&opens->pending, false);
-    bool due = (opens->noted != r->noted || r->behind) && clock_now_ms() - r->taken_ms >= TAKE_MS;
+    bool is_left = opens->noted != r->noted || r->behind;
 
-    if (is_new || due)
+    if (is_new || (is_left && clock_now_ms() - r->taken_ms >= TAKE_MS)) {
         take(r, opens, LOOKS_PER_TAKE);
+        is_left = r->behind;
+    }
+    return is_left;
 }
 
 void readers_take(struct readers *r, struct opens *opens)

@@ -5,7 +5,7 @@
  *
  * Bounded. Where there is no more room, the record gives up those that have ended, the oldest
  * first, and says how many. Reads /proc, never a file of the mount, whose requests would wait for
- * the worker.
+ * the worker. Not thread-safe.
  */
 #ifndef FS_READERS_H
 #define FS_READERS_H
@@ -21,9 +21,10 @@ void readers_free(struct readers *readers);
 
 /*
  * Take what the worker has noted, if there is anything; somebody new at once, all else 100 ms after
- * the last time. Call it whenever the worker has said something, and every now and then.
+ * the last time. Call it whenever the worker has said something, and every now and then. Returns
+ * whether something is left.
  */
-void readers_tend(struct readers *readers, struct opens *opens);
+bool readers_tend(struct readers *readers, struct opens *opens);
 
 /* Take all of it now. */
 void readers_take(struct readers *readers, struct opens *opens);

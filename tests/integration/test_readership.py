@@ -478,6 +478,27 @@ def test_a_daemon_that_says_nothing_is_told(store, served, mount):
     assert b"v1" in done.stdout
 
 
+def test_looking_at_a_process_holds_nothing_else_up(store, served):
+    """It may have to wait, in the kernel, for what only a worker can answer."""
+    pid = served.process.pid
+    [thread] = {int(task) for task in os.listdir(f"/proc/{pid}/task")} - {pid}
+    argv = ["strace", "-q", "-p", thread, "-e", "inject=openat:delay_enter=10s", "-o", "/dev/null"]
+    tracer = spawn(argv, stderr=subprocess.DEVNULL)
+    status = Path(f"/proc/{pid}/task/{thread}/status")
+    eventually(lambda: "TracerPid:\t0" not in status.read_text())
+    run(["cat", served.path / "a"])
+    begun = time.monotonic()
+    kill_worker(served)
+    store.put("a", b"two")
+    assert (served.path / "a").read_bytes() == b"two"
+    done = run(store.argv("readers", "a"), status=FAILED)
+    assert "timed out" in one_line(done.stderr, "secretctl")
+    assert time.monotonic() - begun < 5
+    tracer.kill()
+    end(tracer)
+    eventually(lambda: [entry["pid"] for entry in store.json("readers", "a")["readers"]])
+
+
 def test_only_root_and_the_owner_of_the_store_may_ask(store, served, mount, reader, folder):
     one, other = reader(**identity(4242)), reader()
     served.stop()
