@@ -312,7 +312,8 @@ def test_a_killed_secretctl_has_kept_its_step(store, secret, rotator, step):
     eventually(rotator.reached)
     running.kill()
     assert end(running) == -signal.SIGKILL
-    [child] = run(["pgrep", "-fx", f"sleep {LONG}"]).stdout.split()
+    pgrep = ["pgrep", "-fx", f"sleep {LONG}"]
+    [child] = eventually(lambda: run(pgrep, status=None).stdout.split())
     os.kill(int(child), signal.SIGKILL)
     assert state(store)[2] == step
     rotator.does(step, None)
