@@ -7,8 +7,7 @@
 #include "reopen.h"
 #include "loop.h"
 
-/* ---- Requests that were sent again ------------------------------------------------------------
- */
+/* ---- Requests that were sent again --------------------------------------- */
 
 static bool was_counted(const struct reopen_kept *kept, uint64_t request)
 {
@@ -26,8 +25,7 @@ static void note_counted(struct reopen_kept *kept, uint64_t request)
     kept->next++;
 }
 
-/* ---- The table ---------------------------------------------------------------------------------
- */
+/* ---- The table ----------------------------------------------------------- */
 
 static size_t bucket_of(uint64_t ino)
 {
@@ -131,8 +129,7 @@ struct reopen_state reopen_state(struct reopen *reopen, uint64_t ino)
     return state;
 }
 
-/* ---- Turning back ------------------------------------------------------------------------------
- */
+/* ---- Turning back -------------------------------------------------------- */
 
 static enum reopen_way turn_back(struct reopen_retry *retry, uint64_t request, uint32_t thread,
                                  uint64_t node, uint64_t ino)

@@ -86,12 +86,9 @@ enum store_err store_mkdir(struct store *store, const char *path)
     return write_node(store, &record);
 }
 
-static struct store_version *current_version(struct store_details *d)
+static const struct store_version *current_version(const struct store_details *d)
 {
-    for (uint32_t i = 0; i < d->version_count; i++)
-        if (d->versions[i].id == d->current)
-            return &d->versions[i];
-    return NULL;
+    return store_version_of(d, d->current);
 }
 
 enum store_err change_same_value(struct store *store, uint64_t version, const struct secbuf *value,

@@ -2,6 +2,7 @@
  * The asking side of the control sockets. See control.h.
  */
 #include "control.h"
+#include "clock.h"
 #include "fault.h"
 
 #include <dirent.h>
@@ -15,7 +16,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DAEMONS_MAX 64 /* of one store; others are not asked */
@@ -208,19 +208,12 @@ static void take_reply(struct daemons *d, size_t i)
         close(file);
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void take_replies(struct daemons *d, int timeout_ms)
 {
-    int64_t deadline = now_ms() + timeout_ms;
+    int64_t deadline = clock_now_ms() + timeout_ms;
     int64_t left;
 
-    while (d->left > 0 && (left = deadline - now_ms()) > 0) {
+    while (d->left > 0 && (left = deadline - clock_now_ms()) > 0) {
         if (poll(d->fds, d->count, (int)left) < 0 && errno != EINTR)
             break;
         for (size_t i = 0; i < d->count; i++)
@@ -268,26 +261,14 @@ static enum store_err ask_daemons(const struct store *store, struct daemons *d, 
 enum store_err control_ask(const struct store *store, enum control_verb verb, uint64_t generation,
                            int timeout_ms, control_visit_fn *visit, void *arg, size_t *ret_count)
 {
-    struct daemons *d = calloc(1, sizeof *d);
-
-    if (d == NULL)
-        return fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
-    *d = (struct daemons){
+    struct daemons d = {
         .request = {.verb = verb, .generation = generation}, .visit = visit, .arg = arg};
-    enum store_err err = ask_daemons(store, d, timeout_ms, ret_count);
-    free(d);
-    return err;
+    return ask_daemons(store, &d, timeout_ms, ret_count);
 }
 
 enum store_err control_ask_readers(const struct store *store, int timeout_ms,
                                    control_readers_fn *visit, void *arg, size_t *ret_count)
 {
-    struct daemons *d = calloc(1, sizeof *d);
-
-    if (d == NULL)
-        return fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
-    *d = (struct daemons){.request = {.verb = CONTROL_READERS}, .visit_readers = visit, .arg = arg};
-    enum store_err err = ask_daemons(store, d, timeout_ms, ret_count);
-    free(d);
-    return err;
+    struct daemons d = {.request = {.verb = CONTROL_READERS}, .visit_readers = visit, .arg = arg};
+    return ask_daemons(store, &d, timeout_ms, ret_count);
 }

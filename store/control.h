@@ -87,7 +87,7 @@ bool control_is_about(const struct control_request *request, const char *path);
  * `timeout_ms`, or that can't be asked, the reply is made up, with ETIMEDOUT, EACCES or the like.
  * in:     verb, generation  the request
  * out:    ret_count  how many there are
- * errors: IO, NO_MEMORY
+ * errors: IO
  */
 typedef void control_visit_fn(void *arg, const struct control_reply *reply);
 STORE_CHECKED enum store_err control_ask(const struct store *store, enum control_verb verb,

@@ -17,20 +17,20 @@ void change_make_current(const struct store *store, struct node_record *record, 
     record->changed_ns = record->linked_ns = store->now_ns;
 }
 
-/* The kept version with this number, NULL if there is none. */
-static const struct store_version *numbered(const struct store_details *d, uint32_t number)
+const struct store_version *store_version_of(const struct store_details *details, uint64_t id)
 {
-    for (uint32_t i = 0; i < d->version_count; i++)
-        if (d->versions[i].number == number)
-            return &d->versions[i];
+    for (uint32_t i = 0; i < details->version_count; i++)
+        if (details->versions[i].id == id)
+            return &details->versions[i];
     return NULL;
 }
 
-static const struct store_version *with_id(const struct store_details *d, uint64_t id)
+const struct store_version *store_version_numbered(const struct store_details *details,
+                                                   uint32_t number)
 {
-    for (uint32_t i = 0; i < d->version_count; i++)
-        if (d->versions[i].id == id)
-            return &d->versions[i];
+    for (uint32_t i = 0; i < details->version_count; i++)
+        if (details->versions[i].number == number)
+            return &details->versions[i];
     return NULL;
 }
 
@@ -57,14 +57,17 @@ enum store_err store_set_current(struct store *store, const char *path, uint32_t
     enum store_err err = change_find_secret(store, path, &record);
     if (err)
         return err;
-    return make_current(store, &record, number ? numbered(d, number) : with_id(d, d->previous));
+    return make_current(store, &record,
+                        number ? store_version_numbered(d, number)
+                               : store_version_of(d, d->previous));
 }
 
 /* `number` 0 takes the label away. */
 static enum store_err move_label(struct store *store, struct node_record *record, uint64_t *label,
                                  uint32_t number)
 {
-    const struct store_version *v = number ? numbered(&record->details, number) : NULL;
+    const struct store_version *v =
+        number ? store_version_numbered(&record->details, number) : NULL;
     uint64_t id = v ? v->id : 0;
 
     if (number && v == NULL)
@@ -93,7 +96,7 @@ enum store_err store_set_label(struct store *store, const char *path, enum store
     case STORE_LABEL_CURRENT:
         if (number == 0)
             return fault(STORE_ERR_INVALID, "label", "the version", "one has to be current");
-        return make_current(store, &record, numbered(d, number));
+        return make_current(store, &record, store_version_numbered(d, number));
     case STORE_LABEL_PREVIOUS:
         return move_label(store, &record, &d->previous, number);
     case STORE_LABEL_PENDING:
@@ -116,12 +119,12 @@ enum store_err store_put_pending(struct store *store, const char *path, const st
     enum store_err err = change_find_secret(store, path, &record);
     if (err)
         return err;
-    const struct store_version *pending = with_id(d, d->pending);
+    const struct store_version *pending = store_version_of(d, d->pending);
     if (pending && pending->revoked_ns == 0)
         err = change_same_value(store, d->pending, value, &same);
     if (!err && !same)
         err = change_add_version(store, &record, STORE_LABEL_PENDING, value);
     if (!err)
-        *ret_number = with_id(d, d->pending)->number;
+        *ret_number = store_version_of(d, d->pending)->number;
     return err;
 }

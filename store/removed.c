@@ -48,7 +48,7 @@ static uint32_t longest_inside(const struct store *store, uint64_t directory)
     return (uint32_t)((longest_ns + SECOND_NS - 1) / SECOND_NS);
 }
 
-enum store_err store_remove_for(struct store *store, const char *path, uint32_t recovery_s)
+enum store_err store_remove(struct store *store, const char *path, uint32_t recovery_s)
 {
     struct node_record record;
     struct target target;
@@ -74,11 +74,6 @@ enum store_err store_remove_for(struct store *store, const char *path, uint32_t 
     record.deleted_ns = record.changed_ns = store->now_ns;
     record.purge_ns = store->now_ns + recovery_s * SECOND_NS;
     return write_node(store, &record);
-}
-
-enum store_err store_remove(struct store *store, const char *path)
-{
-    return store_remove_for(store, path, STORE_RECOVERY_S);
 }
 
 /* Whether `n` was removed from the place `target`. */

@@ -235,6 +235,11 @@ struct store_details {
     struct store_version versions[STORE_VERSIONS_KEPT]; /* oldest first */
 };
 
+/* The kept version with this id, or number; NULL if there is none. */
+const struct store_version *store_version_of(const struct store_details *details, uint64_t id);
+const struct store_version *store_version_numbered(const struct store_details *details,
+                                                   uint32_t number);
+
 /*
  * The ids of a secret's kept versions, newest first, as many as fit in `room`; none for a
  * directory. Unlike store_details() it reads no record. errors: NOT_FOUND
@@ -391,12 +396,11 @@ STORE_CHECKED enum store_err store_move(struct store *store, const char *from, c
 /*
  * Take a node out of the tree; for `recovery_s` from now, its recovery window, it can be restored.
  * A directory's lasts as long as that of anything removed from inside it; but where it is 0, that
- * goes with it. store_remove() gives STORE_RECOVERY_S.
+ * goes with it. in: recovery_s  usually STORE_RECOVERY_S
  * errors: NOT_EMPTY, INVALID (the root), LIMIT (beyond STORE_RECOVERY_MAX_S) …
  */
-STORE_CHECKED enum store_err store_remove_for(struct store *store, const char *path,
-                                              uint32_t recovery_s);
-STORE_CHECKED enum store_err store_remove(struct store *store, const char *path);
+STORE_CHECKED enum store_err store_remove(struct store *store, const char *path,
+                                          uint32_t recovery_s);
 
 /*
  * Bring back what was last removed from `path` and is inside its recovery window.

@@ -6,16 +6,8 @@
  * that is locked, the last one would wait for the sum. So the time is counted from when the first
  * found it locked; once it is over, everybody tries once and goes, until somebody gets through.
  */
+#include "clock.h"
 #include "state.h"
-
-#include <time.h>
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void turn_begin(struct store *store)
 {
@@ -24,7 +16,7 @@ void turn_begin(struct store *store)
     pthread_mutex_lock(&store->db_lock);
     if (!store->follows)
         return;
-    int64_t now = now_ms();
+    int64_t now = clock_now_ms();
     /* What was found a while ago says nothing of now. */
     if (!p->locked || now - p->last_ms > STORE_FOLLOW_WAIT_MS)
         p->since_ms = now;
@@ -39,7 +31,7 @@ void turn_end(struct store *store, enum store_err err)
     if (store->follows) {
         if (err == STORE_ERR_BUSY) {
             p->locked = true;
-            p->last_ms = now_ms();
+            p->last_ms = clock_now_ms();
         } else if (!err) {
             p->locked = false;
         }

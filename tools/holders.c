@@ -6,6 +6,7 @@
 #include "holders.h"
 
 #include "auto.h"
+#include "grow.h"
 #include "store.h"
 
 #include <ctype.h>
@@ -69,15 +70,11 @@ static struct holder *holder_of(struct search *s, uint64_t version)
             return &h->items[i];
     if (!identity_of(s->pid, &holder.who))
         holder.who.pid = s->pid;
-    if (h->count == h->capacity) {
-        size_t capacity = h->capacity ? 2 * h->capacity : 16;
-        struct holder *grown = reallocarray(h->items, capacity, sizeof *grown);
-        s->failed |= grown == NULL;
-        if (grown == NULL)
-            return NULL;
-        h->items = grown;
-        h->capacity = capacity;
-    }
+    struct holder *items = grow(h->items, h->count, &h->capacity, sizeof *items);
+    s->failed |= items == NULL;
+    if (items == NULL)
+        return NULL;
+    h->items = items;
     h->items[h->count] = holder;
     return &h->items[h->count++];
 }

@@ -1,7 +1,6 @@
 /*
  * secretctl label: put a label on another version of a secret, or take it away. No value is read.
  */
-#include "auto.h"
 #include "change.h"
 #include "commands.h"
 #include "output.h"
@@ -36,20 +35,6 @@ static enum status parse(const struct cli *cli, struct move *move)
     return STATUS_DONE;
 }
 
-static enum status print_result(const struct cli *cli, const struct task *task)
-{
-    AUTO_FREE char *path = text_path(task->object);
-    struct store_attr attr;
-    enum store_err err = store_resolve(cli->store, task->object, &attr);
-
-    if (err != STORE_OK)
-        return fail_store(task, err);
-    return output_json(task, json_pack("{s:s, s:I, s:o, s:o}", "path", path ? path : "", "version",
-                                       (json_int_t)attr.number, "previous",
-                                       output_json_number(attr.previous_number), "pending",
-                                       output_json_number(attr.pending_number)));
-}
-
 enum status label_run(struct cli *cli)
 {
     const struct task task = {"label a version of", cli->operands[0]};
@@ -60,6 +45,6 @@ enum status label_run(struct cli *cli)
     if (status == STATUS_DONE)
         status = change_paths(cli, &change, cli->operands, 1);
     if (status == STATUS_DONE && cli->json)
-        status = print_result(cli, &task);
+        status = output_labels(cli->store, &task);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "listing.h"
 
 #include "auto.h"
+#include "grow.h"
 
 #include <string.h>
 
@@ -30,19 +31,14 @@ static enum store_err append(struct listing *listing, char *path, const struct s
                              int64_t deleted_ns)
 {
     const char *slash;
+    struct entry *items =
+        path ? grow(listing->items, listing->count, &listing->capacity, sizeof(*items)) : NULL;
 
-    if (path && listing->count == listing->capacity) {
-        size_t capacity = listing->capacity ? listing->capacity * 2 : 64;
-        struct entry *grown = reallocarray(listing->items, capacity, sizeof(*grown));
-        if (grown) {
-            listing->items = grown;
-            listing->capacity = capacity;
-        }
-    }
-    if (!path || listing->count == listing->capacity) {
+    if (!items) {
         free(path);
         return STORE_ERR_NO_MEMORY;
     }
+    listing->items = items;
     slash = strrchr(path, '/');
     listing->items[listing->count++] =
         (struct entry){path, slash && slash[1] ? (size_t)(slash - path) + 1 : 0, *attr, deleted_ns};

@@ -5,8 +5,10 @@
  */
 #include "output.h"
 
+#include "auto.h"
 #include "mode.h"
 #include "names.h"
+#include "text.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -113,4 +115,18 @@ enum status output_json(const struct task *task, json_t *value)
         return fail_code(task, STORE_ERR_NO_MEMORY);
     putchar('\n');
     return STATUS_DONE;
+}
+
+enum status output_labels(struct store *store, const struct task *task)
+{
+    AUTO_FREE char *path = text_path(task->object);
+    struct store_attr attr;
+    enum store_err err = store_resolve(store, task->object, &attr);
+
+    if (err != STORE_OK)
+        return fail_store(task, err);
+    return output_json(task, json_pack("{s:s, s:I, s:o, s:o}", "path", path ? path : "", "version",
+                                       (json_int_t)attr.number, "previous",
+                                       output_json_number(attr.previous_number), "pending",
+                                       output_json_number(attr.pending_number)));
 }

@@ -34,6 +34,9 @@ const char *output_refusal(const struct store_attr *attr);
  */
 json_t *output_json_node(const char *path, const struct store_attr *attr);
 
+/* Print which versions of the secret that `task` names have labels. */
+enum status output_labels(struct store *store, const struct task *task);
+
 /* The entries of a policy's ACL: an array of {tag, name, id, perm, effective}. */
 json_t *output_json_acl(const struct policy *policy);
 

@@ -3,6 +3,7 @@
  * has not come back for the current one.
  */
 #include "commands.h"
+#include "find.h"
 #include "names.h"
 #include "output.h"
 #include "readership.h"
@@ -234,15 +235,10 @@ enum status readers_run(struct cli *cli)
     struct store_attr attr;
     enum status status = unlock_store(cli, STORE_READ_ONLY);
 
+    if (status == STATUS_DONE)
+        status = find_secret(cli->store, &task, task.object, &attr, &details);
     if (status != STATUS_DONE)
         return status;
-    enum store_err err = store_resolve(cli->store, task.object, &attr);
-    if (!err && attr.kind == STORE_DIRECTORY)
-        return fail_code(&task, STORE_ERR_IS_DIRECTORY);
-    if (!err)
-        err = store_details(cli->store, attr.node, &details);
-    if (err)
-        return fail_store(&task, err);
     struct report report = {
         .task = &task, .readership = {.details = &details}, .daemons = json_array()};
     status = fill_report(cli, &report);

@@ -5,6 +5,7 @@
 #include "readership.h"
 
 #include "auto.h"
+#include "grow.h"
 #include "holders.h"
 
 #include <stdlib.h>
@@ -17,14 +18,6 @@ void readership_release(struct readership *readership)
     *readership = (struct readership){.details = readership->details};
 }
 
-static const struct store_version *find_version(const struct readership *r, uint64_t id)
-{
-    for (uint32_t i = 0; i < r->details->version_count; i++)
-        if (r->details->versions[i].id == id)
-            return &r->details->versions[i];
-    return NULL;
-}
-
 static bool is_same_process(const struct control_reader *a, const struct control_reader *b)
 {
     return a->known == b->known && a->who.pid == b->who.pid && a->who.start == b->who.start;
@@ -33,14 +26,10 @@ static bool is_same_process(const struct control_reader *a, const struct control
 static struct reader *append(struct readership *r, const struct store_version *version,
                              const struct control_reader *seen)
 {
-    if (r->count == r->capacity) {
-        size_t capacity = r->capacity ? 2 * r->capacity : 64;
-        struct reader *grown = reallocarray(r->items, capacity, sizeof *grown);
-        if (grown == NULL)
-            return NULL;
-        r->items = grown;
-        r->capacity = capacity;
-    }
+    struct reader *items = grow(r->items, r->count, &r->capacity, sizeof *items);
+    if (items == NULL)
+        return NULL;
+    r->items = items;
     struct reader *reader = &r->items[r->count++];
     *reader = (struct reader){.version = version, .seen = *seen};
     return reader;
@@ -51,7 +40,7 @@ static struct reader *append(struct readership *r, const struct store_version *v
 static enum store_err add_reader(struct readership *r, const struct control_reader *seen,
                                  size_t others)
 {
-    const struct store_version *version = find_version(r, seen->version);
+    const struct store_version *version = store_version_of(r->details, seen->version);
 
     if (version == NULL)
         return STORE_OK; /* another secret's, or one that is not kept */
@@ -101,7 +90,7 @@ static enum store_err add_holder(struct readership *r, const struct holder *hold
 {
     const struct control_reader as_reader = {
         .version = holder->version, .uid = holder->who.uid, .known = 1, .who = holder->who};
-    const struct store_version *version = find_version(r, holder->version);
+    const struct store_version *version = store_version_of(r->details, holder->version);
     bool found = version == NULL;
 
     for (size_t i = 0; i < r->count; i++) {

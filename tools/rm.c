@@ -23,7 +23,7 @@ const struct cli_option purge_options[] = {
 static enum store_err remove_path(struct store *store, const char *path, void *arg)
 {
     const uint64_t *recovery_s = arg;
-    return store_remove_for(store, path, (uint32_t)*recovery_s);
+    return store_remove(store, path, (uint32_t)*recovery_s);
 }
 
 static enum store_err restore_path(struct store *store, const char *path, void *arg)

@@ -1,11 +1,9 @@
 /*
  * secretctl rollback: an older version of a secret becomes current again. No new version is made.
  */
-#include "auto.h"
 #include "change.h"
 #include "commands.h"
 #include "output.h"
-#include "text.h"
 
 enum { OPTION_TO = CLI_OPTION_FIRST };
 
@@ -19,18 +17,6 @@ static enum store_err roll_back(struct store *store, const char *path, void *num
     return store_set_current(store, path, *(const uint32_t *)number);
 }
 
-static enum status print_result(const struct cli *cli, const struct task *task)
-{
-    AUTO_FREE char *path = text_path(task->object);
-    struct store_attr attr;
-    enum store_err err = store_resolve(cli->store, task->object, &attr);
-
-    if (err != STORE_OK)
-        return fail_store(task, err);
-    return output_json(task, json_pack("{s:s, s:I}", "path", path ? path : "", "version",
-                                       (json_int_t)attr.number));
-}
-
 enum status rollback_run(struct cli *cli)
 {
     const struct task task = {"roll back", cli->operands[0]};
@@ -41,6 +27,6 @@ enum status rollback_run(struct cli *cli)
     if (status == STATUS_DONE)
         status = change_paths(cli, &change, cli->operands, 1);
     if (status == STATUS_DONE && cli->json)
-        status = print_result(cli, &task);
+        status = output_labels(cli->store, &task);
     return status;
 }

@@ -9,6 +9,8 @@
 #include "auto.h"
 #include "change.h"
 #include "commands.h"
+#include "find.h"
+#include "grow.h"
 #include "output.h"
 #include "rotate_steps.h"
 #include "runlock.h"
@@ -114,39 +116,21 @@ static void rotate_by_rotator(struct run *run, const struct task *task, uint64_t
         keep_version(run, task->object, number);
 }
 
-static enum status find(struct store *store, const struct task *task, uint64_t *ret_node,
-                        struct store_rotation *ret_rotation)
-{
-    struct store_details details;
-    struct store_attr attr;
-    enum store_err err = store_resolve(store, task->object, &attr);
-
-    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
-        return fail_code(task, STORE_ERR_IS_DIRECTORY);
-    if (err == STORE_OK)
-        err = store_details(store, attr.node, &details);
-    if (err != STORE_OK)
-        return fail_store(task, err);
-    *ret_node = attr.node;
-    *ret_rotation = details.rotation;
-    return STATUS_DONE;
-}
-
 /* Rotate the secret that `task` names in the transaction that is open, and end that. `anew` is for
  * rotate_steps(). */
 static void rotate(struct run *run, const struct task *task, bool anew)
 {
-    struct store_rotation rotation = {.every_s = 0};
-    uint64_t node = 0;
-    enum status status = find(run->cli->store, task, &node, &rotation);
+    struct store_details details;
+    struct store_attr attr;
+    enum status status = find_secret(run->cli->store, task, task->object, &attr, &details);
 
-    if (status == STATUS_DONE && !rotation.rotator[0]) {
-        rotate_by_generator(run, task, &rotation);
+    if (status == STATUS_DONE && !details.rotation.rotator[0]) {
+        rotate_by_generator(run, task, &details.rotation);
         return;
     }
     store_rollback(run->cli->store);
     if (status == STATUS_DONE)
-        rotate_by_rotator(run, task, node, anew);
+        rotate_by_rotator(run, task, attr.node, anew);
     else
         keep(run, status);
 }
@@ -198,19 +182,15 @@ static bool to_do(const struct store_details *details)
 static bool add_due(void *arg, uint64_t node, const struct store_details *details)
 {
     struct due *due = arg;
+    uint64_t *nodes;
 
     if (!to_do(details))
         return true;
-    if (due->count == due->capacity) {
-        size_t capacity = due->capacity ? 2 * due->capacity : 16;
-        uint64_t *nodes = reallocarray(due->nodes, capacity, sizeof(*nodes));
-        if (!nodes) {
-            due->failed = true;
-            return false;
-        }
-        due->nodes = nodes;
-        due->capacity = capacity;
-    }
+    nodes = grow(due->nodes, due->count, &due->capacity, sizeof(*nodes));
+    due->failed = !nodes;
+    if (!nodes)
+        return false;
+    due->nodes = nodes;
     due->nodes[due->count++] = node;
     return true;
 }

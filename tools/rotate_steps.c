@@ -6,6 +6,7 @@
 
 #include "auto.h"
 #include "change.h"
+#include "find.h"
 #include "generate.h"
 #include "rotator.h"
 
@@ -35,18 +36,14 @@ struct rotation {
 
 static uint32_t number_of(const struct store_details *details, uint64_t version)
 {
-    for (uint32_t i = 0; i < details->version_count; i++)
-        if (version && details->versions[i].id == version)
-            return details->versions[i].number;
-    return 0;
+    const struct store_version *found = store_version_of(details, version);
+    return found ? found->number : 0;
 }
 
 static uint64_t version_of(const struct store_details *details, uint32_t number)
 {
-    for (uint32_t i = 0; i < details->version_count; i++)
-        if (details->versions[i].number == number)
-            return details->versions[i].id;
-    return 0;
+    const struct store_version *found = store_version_numbered(details, number);
+    return found ? found->id : 0;
 }
 
 static enum store_err look(struct rotation *r, struct seen *ret)
@@ -380,14 +377,11 @@ enum status rotate_drop(struct store *store, const struct task *task, const char
     struct store_details details;
     struct store_rotation rotation;
     struct store_attr attr;
-    enum store_err err = store_resolve(store, path, &attr);
+    enum status status = find_secret(store, task, path, &attr, &details);
+    enum store_err err;
 
-    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
-        return fail_code(task, STORE_ERR_IS_DIRECTORY);
-    if (err == STORE_OK)
-        err = store_details(store, attr.node, &details);
-    if (err != STORE_OK)
-        return fail_store(task, err);
+    if (status != STATUS_DONE)
+        return status;
     rotation = details.rotation;
     if (rotation.step == STORE_STEP_NONE && !details.pending)
         return fail(task, STATUS_FAILED, NULL, "it has none, and nothing is pending");

@@ -5,6 +5,7 @@
 #include "change.h"
 #include "commands.h"
 #include "duration.h"
+#include "find.h"
 #include "generate.h"
 #include "output.h"
 #include "rotator.h"
@@ -164,17 +165,11 @@ static enum status tell(struct cli *cli, const char *path)
     struct store_details details;
     struct store_attr attr;
     struct schedule schedule;
-    enum store_err err;
 
+    if (status == STATUS_DONE)
+        status = find_secret(cli->store, &task, path, &attr, &details);
     if (status != STATUS_DONE)
         return status;
-    err = store_resolve(cli->store, path, &attr);
-    if (err == STORE_OK && attr.kind == STORE_DIRECTORY)
-        return fail_code(&task, STORE_ERR_IS_DIRECTORY);
-    if (err == STORE_OK)
-        err = store_details(cli->store, attr.node, &details);
-    if (err != STORE_OK)
-        return fail_store(&task, err);
     schedule = schedule_of(&details);
     if (cli->json) {
         json_t *rotation = schedule_json(&schedule);

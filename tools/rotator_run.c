@@ -9,6 +9,7 @@
 #include "rotator.h"
 
 #include "auto.h"
+#include "clock.h"
 #include "mask.h"
 
 #include <errno.h>
@@ -22,7 +23,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define OLD_FD 3
 #define NEW_FD 4
@@ -263,14 +263,6 @@ static int spawn(struct run *run)
 
 /* ---- Its end -------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Wait for something to happen, up to `deadline_ms`, and say what it means. */
 static enum ending look(struct run *run, int64_t deadline_ms)
 {
@@ -280,7 +272,7 @@ static enum ending look(struct run *run, int64_t deadline_ms)
         {.fd = run->output.fd, .events = POLLIN},
         {.fd = run->value.fd, .events = POLLIN},
     };
-    int64_t left_ms = deadline_ms - now_ms();
+    int64_t left_ms = deadline_ms - clock_now_ms();
     int ready = left_ms > 0 ? poll(fds, sizeof fds / sizeof fds[0], (int)left_ms) : 0;
 
     if (left_ms <= 0)
@@ -302,7 +294,7 @@ static enum ending look(struct run *run, int64_t deadline_ms)
  * waitpid(). */
 static void follow(struct run *run)
 {
-    int64_t deadline_ms = now_ms() + (int64_t)run->step->timeout_s * 1000;
+    int64_t deadline_ms = clock_now_ms() + (int64_t)run->step->timeout_s * 1000;
 
     run->ending = RUNNING;
     while (run->ending == RUNNING)

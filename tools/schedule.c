@@ -32,12 +32,11 @@ static int64_t add(int64_t time_ns, uint64_t duration_s)
 
 struct schedule schedule_of(const struct store_details *details)
 {
+    const struct store_version *current = store_version_of(details, details->current);
     struct schedule schedule = {.rotation = details->rotation};
 
-    for (uint32_t i = 0; i < details->version_count; i++) {
-        if (details->versions[i].id == details->current)
-            schedule.rotated_ns = details->versions[i].created_ns;
-    }
+    if (current)
+        schedule.rotated_ns = current->created_ns;
     if (schedule.rotation.every_s) {
         schedule.due_ns = add(schedule.rotated_ns, schedule.rotation.every_s);
         schedule.overdue = schedule.due_ns <= now_ns();

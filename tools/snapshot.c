@@ -7,6 +7,7 @@
 #include "snapshot.h"
 
 #include "auto.h"
+#include "grow.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,20 +33,15 @@ static bool absent(int error)
 static int add(struct snapshot *snapshot, const char *path, ino_t ino)
 {
     char *copy = strdup(path);
+    struct snapshot_entry *entries =
+        copy ? grow(snapshot->entries, snapshot->count, &snapshot->capacity, sizeof(*entries))
+             : NULL;
 
-    if (snapshot->count == snapshot->capacity) {
-        size_t capacity = snapshot->capacity ? 2 * snapshot->capacity : 8;
-        struct snapshot_entry *grown =
-            reallocarray(snapshot->entries, capacity, sizeof(*snapshot->entries));
-        if (grown) {
-            snapshot->entries = grown;
-            snapshot->capacity = capacity;
-        }
-    }
-    if (!copy || snapshot->count == snapshot->capacity) {
+    if (!entries) {
         free(copy);
         return ENOMEM;
     }
+    snapshot->entries = entries;
     struct snapshot_entry *entry = &snapshot->entries[snapshot->count++];
     entry->path = copy;
     entry->ino = ino;

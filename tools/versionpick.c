@@ -54,16 +54,15 @@ enum store_err version_pick(struct store *store, uint64_t node, uint32_t number,
                             enum store_label label, uint64_t *ret_version)
 {
     struct store_details details;
+    const struct store_version *version;
     enum store_err err = store_details(store, node, &details);
 
     if (err != STORE_OK)
         return err;
-    for (uint32_t i = 0; i < details.version_count; i++) {
-        const struct store_version *version = &details.versions[i];
-        if (number > 0 ? version->number == number : version->id == labeled(&details, label)) {
-            *ret_version = version->id;
-            return STORE_OK;
-        }
-    }
-    return STORE_ERR_NO_VERSION;
+    version = number > 0 ? store_version_numbered(&details, number)
+                         : store_version_of(&details, labeled(&details, label));
+    if (!version)
+        return STORE_ERR_NO_VERSION;
+    *ret_version = version->id;
+    return STORE_OK;
 }

@@ -2,6 +2,7 @@
  * secretctl versions: the kept versions of a secret, the newest first.
  */
 #include "commands.h"
+#include "find.h"
 #include "output.h"
 #include "unlock.h"
 #include "versionpick.h"
@@ -70,18 +71,11 @@ enum status versions_run(struct cli *cli)
     struct store_details details;
     struct store_attr attr;
     enum status status = unlock_store(cli, STORE_READ_ONLY);
-    enum store_err err;
 
+    if (status == STATUS_DONE)
+        status = find_secret(cli->store, &task, task.object, &attr, &details);
     if (status != STATUS_DONE)
         return status;
-    err = store_resolve(cli->store, task.object, &attr);
-    if (err != STORE_OK)
-        return fail_store(&task, err);
-    if (attr.kind == STORE_DIRECTORY)
-        return fail_code(&task, STORE_ERR_IS_DIRECTORY);
-    err = store_details(cli->store, attr.node, &details);
-    if (err != STORE_OK)
-        return fail_store(&task, err);
     if (cli->json)
         return output_json(&task, versions_json(&details));
     print_versions(&details);

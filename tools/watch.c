@@ -6,6 +6,7 @@
  * command is running. Opens no store and no secret.
  */
 #include "auto.h"
+#include "clock.h"
 #include "commands.h"
 #include "reaction.h"
 #include "text.h"
@@ -17,7 +18,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define MOUNT_DEFAULT "/run/secrets"
 #define DELAY_DEFAULT_MS 200
@@ -62,14 +62,6 @@ struct watch {
     bool done;
     int status; /* to end with, when `done` */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
@@ -212,7 +204,7 @@ static void reap(struct watch *watch)
 
 static void expect(struct watch *watch, uint32_t in_ms)
 {
-    int64_t now = now_ms();
+    int64_t now = clock_now_ms();
 
     if (!watch->pending)
         watch->latest = now + (int64_t)DELAYS_AT_MOST * in_ms;
@@ -285,7 +277,7 @@ static void take_signal(struct watch *watch, bool *in_out_ending)
 
 static int timeout_ms(const struct watch *watch)
 {
-    int64_t left = watch->due - now_ms();
+    int64_t left = watch->due - clock_now_ms();
 
     if (!watch->pending || watch->child)
         return -1;

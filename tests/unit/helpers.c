@@ -161,7 +161,7 @@ void make_directory(struct store *s, const char *path)
 void remove_path(struct store *s, const char *path)
 {
     assert_ok(store_begin(s));
-    assert_ok(store_remove(s, path));
+    assert_ok(store_remove(s, path, STORE_RECOVERY_S));
     assert_ok(store_commit(s));
 }
 

@@ -237,8 +237,8 @@ static void test_purged(void **state)
     struct store_attr s = resolve(p.writer, "a/secret");
     /* Removed, purged, and another made in its place, all at once for the follower. */
     assert_ok(store_begin(p.writer));
-    assert_ok(store_remove(p.writer, "a/secret"));
-    assert_ok(store_remove(p.writer, "a"));
+    assert_ok(store_remove(p.writer, "a/secret", STORE_RECOVERY_S));
+    assert_ok(store_remove(p.writer, "a", STORE_RECOVERY_S));
     assert_ok(store_purge(p.writer, "a"));
     assert_ok(store_mkdir(p.writer, "a"));
     assert_ok(store_commit(p.writer));
@@ -372,7 +372,7 @@ static void watch_a_process(const struct fixture *f, bool kill_it)
         struct store *s = open_store(f, STORE_READ_WRITE);
         if (round > 0) {
             assert_ok(store_begin(s));
-            assert_ok(store_remove(s, "secret"));
+            assert_ok(store_remove(s, "secret", STORE_RECOVERY_S));
             assert_ok(store_commit(s));
         }
         put_text(s, "secret", "old");

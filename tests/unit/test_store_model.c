@@ -333,7 +333,7 @@ static void do_remove(struct world *w, const struct path *p)
     for (unsigned name = 0; name < NAMES && !err; name++)
         if (child(&w->now, at.node, name))
             err = STORE_ERR_NOT_EMPTY;
-    if (same_answer(w, "remove", p, err, store_remove(w->writer, p->text)))
+    if (same_answer(w, "remove", p, err, store_remove(w->writer, p->text, STORE_RECOVERY_S)))
         at.node->deleted = w->now.operations;
 }
 

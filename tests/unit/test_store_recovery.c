@@ -31,7 +31,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time)
 static enum store_err remove_for(struct store *s, const char *path, uint32_t recovery_s)
 {
     assert_ok(store_begin(s));
-    enum store_err err = store_remove_for(s, path, recovery_s);
+    enum store_err err = store_remove(s, path, recovery_s);
     if (!err)
         return store_commit(s);
     store_rollback(s);
@@ -255,7 +255,7 @@ static void test_at_once(void **state)
     assert_ok(remove_for(s, "d", 0));
     assert_deleted(s, "d:0 d/a:2592000 ");
     assert_ok(store_begin(s)); /* not in the commit that removes it */
-    assert_ok(store_remove_for(s, "b", 0));
+    assert_ok(store_remove(s, "b", 0));
     assert_ok(store_purge_due(s, 10, &count));
     assert_int_equal(count, 2);
     assert_ok(store_commit(s));

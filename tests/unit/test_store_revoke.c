@@ -238,7 +238,7 @@ static void test_followers_hear_of_it(void **state)
     assert_ok(store_begin(writer)); /* back, revoked and away again, in a moment */
     assert_ok(store_restore(writer, "b"));
     assert_ok(store_revoke(writer, "b", 0));
-    assert_ok(store_remove(writer, "b"));
+    assert_ok(store_remove(writer, "b", STORE_RECOVERY_S));
     assert_ok(store_commit(writer));
     assert_ok(store_refresh(s, &changes));
     assert_int_equal(changes.count, 1);

@@ -189,7 +189,7 @@ static void test_restoring_too_deep(void **state)
         assert_ok(store_mkdir(s, deep(path, "d", i)));
     assert_ok(store_mkdir(s, "t"));
     assert_ok(store_mkdir(s, "t/gone"));
-    assert_ok(store_remove(s, "t/gone"));
+    assert_ok(store_remove(s, "t/gone", STORE_RECOVERY_S));
     strcat(path, "/t");
     assert_ok(store_move(s, "t", path));
     assert_ok(store_commit(s));
@@ -210,9 +210,9 @@ static void test_remove_and_restore(void **state)
     make_directory(s, "a");
     put_text(s, "a/secret", "one");
     struct store_attr before = resolve(s, "a/secret");
-    assert_error(change(s, store_remove(s, "a")), STORE_ERR_NOT_EMPTY);
-    assert_error(change(s, store_remove(s, "/")), STORE_ERR_INVALID);
-    assert_error(change(s, store_remove(s, "none")), STORE_ERR_NOT_FOUND);
+    assert_error(change(s, store_remove(s, "a", STORE_RECOVERY_S)), STORE_ERR_NOT_EMPTY);
+    assert_error(change(s, store_remove(s, "/", STORE_RECOVERY_S)), STORE_ERR_INVALID);
+    assert_error(change(s, store_remove(s, "none", STORE_RECOVERY_S)), STORE_ERR_NOT_FOUND);
     assert_error(change(s, store_restore(s, "a/secret")), STORE_ERR_EXISTS);
     assert_error(change(s, store_restore(s, "a/none")), STORE_ERR_NOT_FOUND);
     assert_error(change(s, store_restore(s, "/")), STORE_ERR_INVALID);

@@ -27,7 +27,7 @@ static void test_one_generation_each(void **state)
     assert_text(s, "a/secret", "value"); /* visible inside */
     assert_ok(store_set_description(s, "a/secret", "text"));
     assert_ok(store_move(s, "a/secret", "b"));
-    assert_ok(store_remove(s, "a"));
+    assert_ok(store_remove(s, "a", STORE_RECOVERY_S));
     assert_ok(store_mkdir(s, "a"));
     assert_int_equal(generation_of(s), 1);
     assert_ok(store_commit(s));
@@ -76,7 +76,7 @@ static void test_dropped(void **state)
         assert_ok(store_begin(s));
         assert_ok(store_put(s, "secret", &value, false, &number));
         assert_ok(store_put(s, "new", &value, false, &number));
-        assert_ok(store_remove(s, "dir"));
+        assert_ok(store_remove(s, "dir", STORE_RECOVERY_S));
         assert_ok(store_purge(s, "dir"));
         if (how == 2) { /* closed in the middle */
             store_close(s);
@@ -117,7 +117,7 @@ static void test_a_refusal_in_the_middle(void **state)
     assert_error(store_put(s, "a", &value, false, &number), STORE_ERR_IS_DIRECTORY);
     assert_error(store_put(s, "large", &large, false, &number), STORE_ERR_LIMIT);
     assert_error(store_move(s, "a", "a/b"), STORE_ERR_INVALID);
-    assert_error(store_remove(s, "b"), STORE_ERR_NOT_FOUND);
+    assert_error(store_remove(s, "b", STORE_RECOVERY_S), STORE_ERR_NOT_FOUND);
     assert_error(store_restore(s, "b"), STORE_ERR_NOT_FOUND);
     assert_error(store_purge(s, "a"), STORE_ERR_EXISTS);
     assert_ok(store_put(s, "a/secret", &value, false, &number));
@@ -141,7 +141,7 @@ static void test_outside(void **state)
         assert_error(store_set_policy(s, "/", &(struct policy){.mode = 0700}), STORE_ERR_INVALID);
         assert_error(store_set_description(s, "/", "text"), STORE_ERR_INVALID);
         assert_error(store_move(s, "secret", "c"), STORE_ERR_INVALID);
-        assert_error(store_remove(s, "secret"), STORE_ERR_INVALID);
+        assert_error(store_remove(s, "secret", STORE_RECOVERY_S), STORE_ERR_INVALID);
         assert_error(store_restore(s, "secret"), STORE_ERR_INVALID);
         assert_error(store_purge(s, "secret"), STORE_ERR_INVALID);
         put_text(s, "secret", "value"); /* the same after a transaction */

@@ -142,7 +142,8 @@ static bool write_rounds(struct store *s, unsigned first, unsigned rounds)
         if (good && number % 3 == 0)
             good = store_put(s, "dir/x", &value, true, &got) == STORE_OK;
         if (good && number % 3 == 1 && number > first + 2)
-            good = store_remove(s, "dir/x") == STORE_OK && store_purge(s, "dir/x") == STORE_OK;
+            good = store_remove(s, "dir/x", STORE_RECOVERY_S) == STORE_OK &&
+                   store_purge(s, "dir/x") == STORE_OK;
         good = good && store_commit(s) == STORE_OK;
     }
     secbuf_release(&value);

@@ -1,8 +1,8 @@
 /*
- * The time that passes, whatever the date is set to.
+ * The time that passes, whatever the date is set to. Knows no store.
  */
-#ifndef FS_CLOCK_H
-#define FS_CLOCK_H
+#ifndef STORE_CLOCK_H
+#define STORE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
