@@ -219,8 +219,10 @@ def test_a_request_taken_by_a_worker_that_is_already_dead(store, mount):
 @contextlib.contextmanager
 def device_of(served):
     """The daemon's /dev/fuse, as a thread has it that does not end."""
-    files = Path(f"/proc/{served.process.pid}/fd")
-    [number] = [path.name for path in files.iterdir() if os.readlink(path) == "/dev/fuse"]
+    number = None
+    for path in Path(f"/proc/{served.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            number = path.name if os.readlink(path) == "/dev/fuse" else number
     process = os.pidfd_open(served.process.pid)
     device = LIBC.syscall(SYS_PIDFD_GETFD, process, int(number), 0)
     os.close(process)
