@@ -167,11 +167,14 @@ static enum reopen_way decide(struct reopen_retry *retry, uint64_t request, uint
 enum reopen_way reopen_way(struct reopen *reopen, uint64_t request, uint32_t thread, uint64_t node,
                            uint64_t ino, bool superseded)
 {
+    struct reopen_retry *retry = &reopen->kept->retries[thread % REOPEN_RETRIES];
+
     if (thread == 0)
         return superseded ? REOPEN_CURRENT : REOPEN_OWN;
+    if (!superseded && retry->thread != thread)
+        return REOPEN_OWN;
     pthread_mutex_lock(&reopen->lock);
-    enum reopen_way way = decide(&reopen->kept->retries[thread % REOPEN_RETRIES], request, thread,
-                                 node, ino, superseded);
+    enum reopen_way way = decide(retry, request, thread, node, ino, superseded);
     pthread_mutex_unlock(&reopen->lock);
     return way;
 }

@@ -66,15 +66,14 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 static double describe(struct serve *serve, struct stat *st)
 {
     struct stat other;
-    uint64_t current = 0;
-    uint64_t node;
-    if (!S_ISREG(st->st_mode) || tree_superseded(&serve->tree, st->st_ino, &current, &node) ||
-        (current == 0 && serve->kept->swapped != st->st_ino))
+    struct tree_version version;
+    if (!S_ISREG(st->st_mode) || tree_version(&serve->tree, st->st_ino, &version) ||
+        (version.superseded_by == 0 && serve->kept->swapped != st->st_ino))
         return VALID_SECONDS;
     st->st_nlink = 1;
     struct reopen_state held = reopen_state(&serve->reopen, st->st_ino);
     if (!held.own && serve->kept->swapped != st->st_ino &&
-        tree_stat(&serve->tree, held.version ? held.version : current, &other) == 0) {
+        tree_stat(&serve->tree, held.version ? held.version : version.superseded_by, &other) == 0) {
         st->st_size = other.st_size;
         st->st_blocks = other.st_blocks;
         st->st_atim = other.st_atim;
@@ -257,18 +256,22 @@ static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 static int choose(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct serve *serve = serve_of(req);
-    uint64_t current;
-    uint64_t node;
-    int error = tree_superseded(&serve->tree, ino, &current, &node);
+    struct tree_version version;
+    int error = tree_version(&serve->tree, ino, &version);
     if (error)
         return error;
-    bool superseded = current != 0 && serve->kept->swapped != ino;
-    enum reopen_way way = reopen_way(&serve->reopen, loop_request(),
-                                     (uint32_t)fuse_req_ctx(req)->pid, node, ino, superseded);
+    bool superseded = version.superseded_by != 0 && serve->kept->swapped != ino;
+    enum reopen_way way =
+        reopen_way(&serve->reopen, loop_request(), (uint32_t)fuse_req_ctx(req)->pid, version.node,
+                   ino, superseded);
     if (way == REOPEN_AGAIN)
         return ESTALE;
-    fi->fh = way == REOPEN_CURRENT ? current : tree_id(ino);
     fi->direct_io = serve->options.direct_io || way != REOPEN_OWN;
+    if (way != REOPEN_CURRENT) {
+        fi->fh = tree_id(ino);
+        return version.refusal;
+    }
+    fi->fh = version.superseded_by;
     return tree_open(&serve->tree, fi->fh);
 }
 

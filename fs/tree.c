@@ -314,22 +314,24 @@ static int stat_version(struct tree *tree, uint64_t ino, struct store_attr *ret_
     return ret_attr->deleted ? ENOENT : 0;
 }
 
-int tree_superseded(struct tree *tree, uint64_t ino, uint64_t *ret_current, uint64_t *ret_node)
+int tree_version(struct tree *tree, uint64_t ino, struct tree_version *ret_version)
 {
     struct store_attr attr;
     int error = stat_version(tree, ino, &attr);
     if (error)
         return error;
-    *ret_current = tree_is_view(ino) || attr.current == attr.version ? 0 : attr.current;
-    *ret_node = attr.node;
+    bool shown = tree_is_view(ino) || attr.current == attr.version;
+    *ret_version = (struct tree_version){.node = attr.node,
+                                         .superseded_by = shown ? 0 : attr.current,
+                                         .refusal = tree_errno(store_refusal(&attr))};
     return 0;
 }
 
 int tree_open(struct tree *tree, uint64_t ino)
 {
-    struct store_attr attr;
-    int error = stat_version(tree, ino, &attr);
-    return error ? error : tree_errno(store_refusal(&attr));
+    struct tree_version version;
+    int error = tree_version(tree, ino, &version);
+    return error ? error : version.refusal;
 }
 
 /* ---- Directories --------------------------------------------------------- */

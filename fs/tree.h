@@ -111,17 +111,17 @@ int tree_unlink(struct tree *tree, uint64_t directory, const char *name);
 int tree_move(struct tree *tree, uint64_t directory, const char *name, uint64_t new_directory,
               const char *new_name, uint64_t *ret_shown);
 
-/*
- * Which version is to be had instead of `ino`, a version that its name does not show any more.
- * ENOENT once the secret is removed, ESTALE, EISDIR.
- *
- * out: ret_current  the version that the name shows; 0 if that is `ino`, or `ino` is in a view
- * out: ret_node     the secret
- */
-int tree_superseded(struct tree *tree, uint64_t ino, uint64_t *ret_current, uint64_t *ret_node);
+/* What there is to know of a version before it is opened. */
+struct tree_version {
+    uint64_t node;          /* its secret */
+    uint64_t superseded_by; /* the version that the name shows; 0: this one, or it is in a view */
+    int refusal;            /* EKEYREVOKED, EKEYEXPIRED; 0: it may be opened */
+};
 
-/* Whether the version `ino` may be opened now: ENOENT once its secret is removed, EKEYREVOKED,
- * EKEYEXPIRED, ESTALE, EISDIR. */
+/* Look at the version `ino`. ENOENT once its secret is removed, ESTALE, EISDIR. */
+int tree_version(struct tree *tree, uint64_t ino, struct tree_version *ret_version);
+
+/* Whether the version `ino` may be opened now: the same errors, and those of `refusal`. */
 int tree_open(struct tree *tree, uint64_t ino);
 
 /*
