@@ -81,6 +81,7 @@ enum store_err node_open(const struct seal_keys *keys, const struct row *row,
     enum store_err err = seal_open(keys, TABLE_NODE, row, plain, &len);
     if (!err)
         err = record_decode_node(row->id, plain, len, ret_record);
+    ret_record->generation = row->generation;
     sodium_memzero(plain, row->box_len);
     return err;
 }

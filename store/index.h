@@ -103,6 +103,10 @@ STORE_CHECKED enum store_err index_set_node(struct index *index, const struct no
 void index_unlink_node(struct index *index, uint64_t id);
 void index_remove_node(struct index *index, uint64_t id);
 
+/* Note that the row of a node or version is another one that says the same. It must be there. */
+void index_change_hash(struct index *index, enum table table, uint64_t id,
+                       const struct multiset *hash);
+
 /* Note that the row of version `id` is there. errors: INTEGRITY if no node lists it */
 STORE_CHECKED enum store_err index_set_version_row(struct index *index, uint64_t id,
                                                    const struct multiset *hash);

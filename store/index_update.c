@@ -428,6 +428,17 @@ void index_remove_node(struct index *index, uint64_t id)
     index->free_node = slot;
 }
 
+void index_change_hash(struct index *index, enum table table, uint64_t id,
+                       const struct multiset *hash)
+{
+    struct multiset *present = table == TABLE_NODE
+                                   ? &index->nodes[index_node_slot(index, id)].hash
+                                   : &index->versions[index_version_slot(index, id)].hash;
+    multiset_subtract(&index->hash, present);
+    *present = *hash;
+    multiset_add(&index->hash, hash);
+}
+
 enum store_err index_set_version_row(struct index *index, uint64_t id, const struct multiset *hash)
 {
     uint32_t slot = index_version_slot(index, id);

@@ -29,7 +29,8 @@ struct root_record {
 };
 
 struct node_record {
-    uint64_t id; /* the row's */
+    uint64_t id;         /* the row's */
+    uint64_t generation; /* likewise; only of a node that was read */
     enum store_kind kind;
     uint64_t parent; /* 0 for the root directory */
     char name[STORE_NAME_MAX + 1];

@@ -38,26 +38,28 @@ enum store_err write_slot(struct store *store, uint64_t id, const struct keyslot
     return settle(store, db_put(store->db, TABLE_SLOT, &row));
 }
 
-static enum store_err put_node(struct store *store, const struct node_record *record)
+static enum store_err put_node_row(struct store *store, const struct node_record *record,
+                                   uint64_t generation, struct multiset *ret_hash)
 {
     unsigned char box[RECORD_NODE_MAX];
     unsigned char seal[ROW_SEAL_BYTES];
     unsigned char lookup[ROW_LOOKUP_BYTES];
     size_t len = record_encode_node(record, box);
-    struct row row = {.id = record->id,
-                      .generation = store->to.generation,
-                      .lookup = lookup,
-                      .seal = seal,
-                      .box = box};
+    struct row row = {
+        .id = record->id, .generation = generation, .lookup = lookup, .seal = seal, .box = box};
 
     row.box_len = seal_close(&store->keys, TABLE_NODE, row.id, box, len, seal);
     seal_lookup_hash(&store->keys, record->parent, record->name, record->name_len,
                      record->deleted_ns ? record->id : 0, lookup);
-    enum store_err err = db_put(store->db, TABLE_NODE, &row);
-    if (err)
-        return err;
-    struct multiset hash = seal_row_hash(&store->keys, TABLE_NODE, &row);
-    return index_set_node(store->index, record, &hash);
+    *ret_hash = seal_row_hash(&store->keys, TABLE_NODE, &row);
+    return db_put(store->db, TABLE_NODE, &row);
+}
+
+static enum store_err put_node(struct store *store, const struct node_record *record)
+{
+    struct multiset hash;
+    enum store_err err = put_node_row(store, record, store->to.generation, &hash);
+    return err ? err : index_set_node(store->index, record, &hash);
 }
 
 enum store_err write_node(struct store *store, const struct node_record *record)
@@ -66,11 +68,20 @@ enum store_err write_node(struct store *store, const struct node_record *record)
     return settle(store, err ? err : index_link(store->index));
 }
 
-static enum store_err put_version(struct store *store, const struct node_record *record,
-                                  const struct secbuf *value)
+enum store_err write_node_again(struct store *store, const struct node_record *record)
 {
-    const struct store_version *version =
-        &record->details.versions[record->details.version_count - 1];
+    struct multiset hash;
+
+    enum store_err err = put_node_row(store, record, record->generation, &hash);
+    if (!err)
+        index_change_hash(store->index, TABLE_NODE, record->id, &hash);
+    return settle(store, err);
+}
+
+static enum store_err put_version_row(struct store *store, uint64_t node,
+                                      const struct store_version *version,
+                                      const struct secbuf *value, struct multiset *ret_hash)
+{
     struct secbuf *box = &store->scratch;
     unsigned char seal[ROW_SEAL_BYTES];
     struct row row = {.id = version->id, .generation = store->to.generation, .seal = seal};
@@ -79,17 +90,39 @@ static enum store_err put_version(struct store *store, const struct node_record 
     enum store_err err = secbuf_reserve(box, seal_padded_len(len));
     if (err)
         return err;
-    record_encode_version(record->id, version->number, value, box->data);
+    record_encode_version(node, version->number, value, box->data);
     row.box_len = seal_close(&store->keys, TABLE_VERSION, row.id, box->data, len, seal);
     row.box = box->data;
-    err = db_put(store->db, TABLE_VERSION, &row);
+    *ret_hash = seal_row_hash(&store->keys, TABLE_VERSION, &row);
+    return db_put(store->db, TABLE_VERSION, &row);
+}
+
+static enum store_err put_version(struct store *store, const struct node_record *record,
+                                  const struct secbuf *value)
+{
+    const struct store_version *version =
+        &record->details.versions[record->details.version_count - 1];
+    struct multiset hash;
+
+    enum store_err err = put_version_row(store, record->id, version, value, &hash);
     if (!err)
         err = put_node(store, record);
-    if (err)
-        return err;
-    struct multiset hash = seal_row_hash(&store->keys, TABLE_VERSION, &row);
-    err = index_set_version_row(store->index, row.id, &hash);
+    if (!err)
+        err = index_set_version_row(store->index, version->id, &hash);
     return err ? err : index_link(store->index);
+}
+
+enum store_err write_version_again(struct store *store, uint64_t node,
+                                   const struct store_version *version, const struct secbuf *value)
+{
+    struct multiset hash;
+
+    enum store_err err = db_delete(store->db, TABLE_VERSION, version->id);
+    if (!err)
+        err = put_version_row(store, node, version, value, &hash);
+    if (!err)
+        index_change_hash(store->index, TABLE_VERSION, version->id, &hash);
+    return settle(store, err);
 }
 
 enum store_err write_version(struct store *store, const struct node_record *record,

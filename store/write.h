@@ -20,6 +20,16 @@ STORE_CHECKED enum store_err write_node(struct store *store, const struct node_r
 STORE_CHECKED enum store_err write_version(struct store *store, const struct node_record *record,
                                            const struct secbuf *value);
 
+/*
+ * Write rows again that say the same as before, under other keys. A node keeps the generation of
+ * its row, which is the commit that changed it.
+ */
+STORE_CHECKED enum store_err write_node_again(struct store *store,
+                                              const struct node_record *record);
+STORE_CHECKED enum store_err write_version_again(struct store *store, uint64_t node,
+                                                 const struct store_version *version,
+                                                 const struct secbuf *value);
+
 /* Delete a row. The index is told by the record that stops listing a version, or by its user. */
 STORE_CHECKED enum store_err write_deletion(struct store *store, enum table table, uint64_t id);
 
