@@ -64,6 +64,7 @@ def watchdog():
     timer = threading.Timer(TEST_TIMEOUT_S, _release_hung_test)
     timer.start()
     yield
+    harness.end_children()
     timer.cancel()
 
 

@@ -39,6 +39,7 @@ WRITING = (
 QUICK = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 
 processes = []  # every Popen of the running test, for the watchdog
+children = set()  # its forked functions, every Child; a test that fails leaves some
 connections = set()  # FUSE connections the running test made, likewise
 
 
@@ -187,17 +188,33 @@ class Child:
                 traceback.print_exc()
             finally:
                 os._exit(status)
+        children.add(self)
         os.close(writer)
         self.pipe = os.fdopen(reader, "rb")
+
+    def wait(self):
+        """Returns its wait status."""
+        children.discard(self)
+        return os.waitpid(self.pid, 0)[1]
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
 
     def result(self):
         with self.pipe:
             data = self.pipe.read()
-        _, status = os.waitpid(self.pid, 0)
+        status = self.wait()
         assert (
             status == 0 and data
         ), f"the child ended with status {status}; its traceback is on stderr"
         return pickle.loads(data)
+
+
+def end_children():
+    """Kill the forked functions whose result nobody has asked for."""
+    for child in list(children):
+        child.kill()
 
 
 INOTIFY = {
