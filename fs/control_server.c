@@ -113,7 +113,7 @@ bool control_server_open(struct control_server *server, const char *store,
     char prefix[CONTROL_PREFIX_BYTES + 1];
     struct sockaddr_un address;
 
-    *server = (struct control_server){.listening_fd = -1, .store = store};
+    *server = (struct control_server){.listening_fd = -1, .store = store, .message = SECBUF_INIT};
     for (size_t i = 0; i < CONTROL_CONNECTIONS; i++)
         server->connections[i].fd = -1;
     control_prefix(uuid, prefix);
@@ -124,6 +124,7 @@ bool control_server_open(struct control_server *server, const char *store,
     if (folder)
         remove_dead();
     if (folder && server->epoll_fd >= 0 &&
+        secbuf_alloc(&server->message, sizeof(struct control_rekey_request)) == STORE_OK &&
         make_link(address.sun_path, CONTROL_MOUNT_SUFFIX, mountpoint) &&
         make_link(address.sun_path, CONTROL_STORE_SUFFIX, store) &&
         listen_at(server, &address, owner))
@@ -167,21 +168,27 @@ static void accept_one(struct control_server *server)
 }
 
 /* True for a request that is not to confirm. A closed connection and nonsense end it. */
-static bool take_from(const struct control_server *server, struct control_connection *c,
+static bool take_from(struct control_server *server, struct control_connection *c,
                       enum control_verb *ret_verb)
 {
     struct control_request request;
-    ssize_t n = recv(c->fd, &request, sizeof request, 0);
-    bool valid = n == (ssize_t)sizeof request && request.version == CONTROL_VERSION;
+    ssize_t n = recv(c->fd, server->message.data, server->message.capacity, 0);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
-    if (!valid || c->generation) {
+    server->message.len = n > 0 ? (size_t)n : 0;
+    memcpy(&request, server->message.data, sizeof request);
+    size_t bytes = request.verb == CONTROL_REKEY ? sizeof(struct control_rekey_request)
+                                                 : sizeof(struct control_request);
+    bool valid = n == (ssize_t)bytes && request.version == CONTROL_VERSION;
+    if (!valid || c->generation || c->rekeys) {
+        secbuf_wipe(&server->message);
         hang_up(c);
         return false;
     }
     if (!control_is_about(&request, server->store)) {
         struct control_reply reply = {.error = ESTALE};
+        secbuf_wipe(&server->message);
         control_server_reply(c, &reply);
         return false;
     }
@@ -198,7 +205,8 @@ static void close_idle(struct control_server *server)
 
     for (size_t i = 0; i < CONTROL_CONNECTIONS; i++) {
         struct control_connection *c = &server->connections[i];
-        if (c->fd >= 0 && now - c->since_ms > (c->generation ? CONFIRM_PATIENCE_MS : PATIENCE_MS))
+        bool waits = c->generation || c->rekeys;
+        if (c->fd >= 0 && now - c->since_ms > (waits ? CONFIRM_PATIENCE_MS : PATIENCE_MS))
             hang_up(c);
     }
 }
@@ -228,6 +236,24 @@ void control_server_reply(struct control_connection *connection, struct control_
     reply->pid = (uint32_t)getpid();
     send(connection->fd, reply, sizeof *reply, MSG_NOSIGNAL);
     hang_up(connection);
+}
+
+void control_server_await_rekey(struct control_connection *connection, struct control_reply *reply)
+{
+    reply->version = CONTROL_VERSION;
+    reply->pid = (uint32_t)getpid();
+    connection->rekeys = reply->error == 0;
+    send(connection->fd, reply, sizeof *reply, MSG_NOSIGNAL);
+    if (!connection->rekeys)
+        hang_up(connection);
+}
+
+bool control_server_rekeys(const struct control_server *server)
+{
+    for (size_t i = 0; i < CONTROL_CONNECTIONS; i++)
+        if (server->connections[i].rekeys)
+            return true;
+    return false;
 }
 
 void control_server_reply_file(struct control_connection *connection, struct control_reply *reply,
@@ -271,6 +297,7 @@ void control_server_close(struct control_server *server)
         close(server->listening_fd);
     close(server->epoll_fd);
     server->epoll_fd = -1;
+    secbuf_release(&server->message);
     if (control_address(server->name, &address))
         remove_names(address.sun_path);
 }

@@ -15,6 +15,7 @@ struct control_connection {
     int fd; /* -1: free */
     int64_t since_ms;
     uint64_t generation; /* waits for it; 0: has not asked yet */
+    bool rekeys;         /* its end is to tell that it has committed */
 };
 
 struct control_server {
@@ -23,6 +24,7 @@ struct control_server {
     const char *store;
     bool full; /* others have to wait for a connection to be closed */
     char name[CONTROL_PREFIX_BYTES + 16];
+    struct secbuf message; /* the last that was received */
     struct control_connection connections[CONTROL_CONNECTIONS];
 };
 
@@ -43,6 +45,15 @@ bool control_server_open(struct control_server *server, const char *store,
  */
 struct control_connection *control_server_take(struct control_server *server,
                                                enum control_verb *ret_verb);
+
+/*
+ * Answer CONTROL_REKEY, and have the connection wait, for a minute at most; with an error it is
+ * closed. The key is in `server->message`, a struct control_rekey_request, to be wiped.
+ */
+void control_server_await_rekey(struct control_connection *connection, struct control_reply *reply);
+
+/* Whether one still waits. */
+bool control_server_rekeys(const struct control_server *server);
 
 /* Answer, and close the connection; fills in what every reply has. */
 void control_server_reply(struct control_connection *connection, struct control_reply *reply);

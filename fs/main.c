@@ -24,6 +24,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,9 @@ static bool replace_worker(struct daemon *d, int wait_status, bool *ret_failed)
 /* False if the daemon is to end. */
 static bool upgrade(struct daemon *d, int *ret_error)
 {
+    *ret_error = EBUSY;
+    if (d->supervisor.rekeying)
+        return true;
     *ret_error = supervisor_upgrade(&d->supervisor);
     return supervisor_has_worker(&d->supervisor) || start_worker(d, START_RETRY_MS);
 }
@@ -183,6 +187,25 @@ static int answer_readers(struct daemon *d, struct control_connection *connectio
     return 0;
 }
 
+/* Be ready for a rekey, and wait for its end. */
+static void begin_rekey(struct daemon *d, struct control_connection *connection)
+{
+    struct control_reply reply = reply_of(d);
+    struct secbuf *message = &d->control.message;
+
+    reply.error = supervisor_begin_rekey(
+        &d->supervisor, message->data + offsetof(struct control_rekey_request, root_key));
+    secbuf_wipe(message);
+    control_server_await_rekey(connection, &reply);
+}
+
+/* Its end has come. False if the daemon is to end. */
+static bool end_rekey(struct daemon *d)
+{
+    supervisor_end_rekey(&d->supervisor);
+    return start_worker(d, 0);
+}
+
 /* Answer what has come to the control socket, and what can be by now. False if the daemon is to
  * end. */
 static bool answer_requests(struct daemon *d)
@@ -199,10 +222,16 @@ static bool answer_requests(struct daemon *d)
             error = 0;
         else if (verb == CONTROL_READERS && (error = answer_readers(d, connection)) == 0)
             continue;
+        else if (verb == CONTROL_REKEY) {
+            begin_rekey(d, connection);
+            continue;
+        }
         struct control_reply reply = reply_of(d);
         reply.error = error;
         control_server_reply(connection, &reply);
     }
+    if (running && d->supervisor.rekeying && !control_server_rekeys(&d->control))
+        running = end_rekey(d);
     struct control_reply reply = reply_of(d);
     control_server_confirm(&d->control, &reply);
     return running;

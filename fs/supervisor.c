@@ -193,6 +193,17 @@ static bool has_ended(struct supervisor *s, int *ret_wait_status)
     return true;
 }
 
+/* Of two keys the one that a worker did not begin to serve with is the wrong one. */
+static void swap_keys(struct supervisor *s)
+{
+    struct secbuf key = *s->root_key;
+
+    if (s->other_key.len == 0)
+        return;
+    *s->root_key = s->other_key;
+    s->other_key = key;
+}
+
 bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
 {
     if (!has_ended(s, ret_wait_status))
@@ -203,6 +214,8 @@ bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
     bool lasted = clock_now_ms() - s->started_ms >= LASTING_MS;
     s->failures = killed || lasted ? 0 : s->failures + 1;
     s->restarts++;
+    if (!s->serving)
+        swap_keys(s);
     forget_worker(s);
     return true;
 }
@@ -210,6 +223,7 @@ bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
 static void note_serving(struct supervisor *s)
 {
     s->serving = true;
+    secbuf_release(&s->other_key);
     s->heard_ms = s->asked_ms = clock_now_ms();
 }
 
@@ -262,6 +276,25 @@ int supervisor_upgrade(struct supervisor *s)
     close(new_fd);
     supervisor_start_worker(s);
     return ENOEXEC;
+}
+
+int supervisor_begin_rekey(struct supervisor *s, const unsigned char *new_key)
+{
+    if (s->rekeying || s->other_key.len || s->pid == 0 || !s->serving)
+        return EBUSY;
+    if (secbuf_alloc(&s->other_key, STORE_KEY_BYTES) != STORE_OK)
+        return ENOMEM;
+    memcpy(s->other_key.data, new_key, STORE_KEY_BYTES);
+    s->other_key.len = STORE_KEY_BYTES;
+    s->rekeying = true;
+    supervisor_stop_worker(s);
+    return 0;
+}
+
+void supervisor_end_rekey(struct supervisor *s)
+{
+    s->rekeying = false;
+    swap_keys(s); /* most are committed */
 }
 
 bool supervisor_has_worker(const struct supervisor *s)
@@ -399,6 +432,7 @@ bool supervisor_wait_ended(struct supervisor *s, int timeout_ms)
 
 void supervisor_release(struct supervisor *s)
 {
+    secbuf_release(&s->other_key);
     for (int i = 0; i < 2; i++)
         if (s->notifier_sockets[i] >= 0)
             close(s->notifier_sockets[i]);

@@ -12,8 +12,11 @@
 #include <sys/types.h>
 
 struct supervisor {
-    struct handoff handoff; /* without the key */
-    const struct secbuf *root_key;
+    struct handoff handoff;  /* without the key */
+    struct secbuf *root_key; /* owned by the caller, like what it points to */
+    struct secbuf
+        other_key; /* likewise opens the store, or did so: one of them at a rekey; empty */
+    bool rekeying; /* there is to be no worker until it is over */
     int device_fd; /* borrowed from the mount */
     int kept_fd;
     struct kept *kept;
@@ -66,6 +69,14 @@ bool supervisor_wait_serving(struct supervisor *supervisor, int timeout_ms, int 
  */
 int supervisor_upgrade(struct supervisor *supervisor);
 bool supervisor_has_worker(const struct supervisor *supervisor);
+
+/*
+ * A rekey is about to be committed: have no worker until it is over, so that nobody reads what
+ * can't be opened. Then one is started with `new_key` (copied), or with the key from before where
+ * that does not open the store. Return false, and an errno, after one line on standard error.
+ */
+int supervisor_begin_rekey(struct supervisor *supervisor, const unsigned char *new_key);
+void supervisor_end_rekey(struct supervisor *supervisor);
 
 /*
  * Collect what has ended. True if the worker has, with its wait status. Ask now and then, too: the

@@ -39,8 +39,11 @@ bool control_address(const char *name, struct sockaddr_un *ret_address)
 /* Those that are asked, with the names of their sockets. */
 struct daemons {
     struct control_request request;
+    struct secbuf
+        *rekey; /* sent instead: a struct control_rekey_request; those who are ready wait */
     struct pollfd fds[DAEMONS_MAX]; /* fd -1: has replied */
     char names[DAEMONS_MAX][NAME_MAX_BYTES];
+    int waiting[DAEMONS_MAX]; /* for the end of a rekey; -1: does not */
     size_t count;
     size_t left; /* that have not replied */
     control_visit_fn *visit;
@@ -127,9 +130,11 @@ static int ask(const struct daemons *d, const char *name, int *ret_fd)
     struct sockaddr_un address;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int error = fd < 0 ? errno : control_address(name, &address) ? 0 : ENAMETOOLONG;
+    const void *message = d->rekey ? (const void *)d->rekey->data : &d->request;
+    size_t bytes = d->rekey ? d->rekey->len : sizeof d->request;
 
     if (!error && (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
-                   send(fd, &d->request, sizeof d->request, MSG_NOSIGNAL) < 0))
+                   send(fd, message, bytes, MSG_NOSIGNAL) < 0))
         error = errno;
     if (error && fd >= 0)
         close(fd);
@@ -153,6 +158,7 @@ static void ask_all(struct daemons *d, DIR *folder, const char *prefix)
             continue;
         }
         fd->events = POLLIN;
+        d->waiting[d->count] = -1;
         snprintf(d->names[d->count++], NAME_MAX_BYTES, "%s", name);
         d->left++;
     }
@@ -189,7 +195,10 @@ static void take_reply(struct daemons *d, size_t i)
 
     if (error == EAGAIN || error == EINTR)
         return;
-    close(d->fds[i].fd);
+    if (d->rekey && valid && reply.error == 0)
+        d->waiting[i] = d->fds[i].fd;
+    else
+        close(d->fds[i].fd);
     d->fds[i].fd = -1;
     if (n == 0 || is_gone(error)) {
         error = ask(d, d->names[i], &d->fds[i].fd);
@@ -249,6 +258,8 @@ static enum store_err ask_daemons(const struct store *store, struct daemons *d, 
         d->request.version = CONTROL_VERSION;
         d->request.device = st.st_dev;
         d->request.inode = st.st_ino;
+        if (d->rekey)
+            memcpy(d->rekey->data, &d->request, sizeof d->request);
         control_prefix(store_uuid(store), prefix);
         ask_all(d, folder, prefix);
         take_replies(d, timeout_ms);
@@ -271,4 +282,54 @@ enum store_err control_ask_readers(const struct store *store, int timeout_ms,
 {
     struct daemons d = {.request = {.verb = CONTROL_READERS}, .visit_readers = visit, .arg = arg};
     return ask_daemons(store, &d, timeout_ms, ret_count);
+}
+
+/* ---- Rekey --------------------------------------------------------------- */
+
+struct control_rekey {
+    struct daemons daemons;
+};
+
+static enum store_err ask_to_rekey(const struct store *store, const struct secbuf *root_key,
+                                   struct daemons *d, int timeout_ms)
+{
+    SECBUF_AUTO struct secbuf message = SECBUF_INIT;
+    size_t count;
+
+    enum store_err err = secbuf_alloc(&message, sizeof(struct control_rekey_request));
+    if (err)
+        return err;
+    message.len = sizeof(struct control_rekey_request);
+    memcpy(message.data + offsetof(struct control_rekey_request, root_key), root_key->data,
+           STORE_KEY_BYTES);
+    d->rekey = &message;
+    err = ask_daemons(store, d, timeout_ms, &count);
+    d->rekey = NULL;
+    return err;
+}
+
+enum store_err control_rekey_begin(const struct store *store, const struct secbuf *root_key,
+                                   int timeout_ms, control_visit_fn *visit, void *arg,
+                                   struct control_rekey **ret_rekey)
+{
+    struct control_rekey *rekey = calloc(1, sizeof *rekey);
+
+    if (rekey == NULL)
+        return fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
+    rekey->daemons =
+        (struct daemons){.request = {.verb = CONTROL_REKEY}, .visit = visit, .arg = arg};
+    enum store_err err = ask_to_rekey(store, root_key, &rekey->daemons, timeout_ms);
+    if (err)
+        control_rekey_end(rekey);
+    else
+        *ret_rekey = rekey;
+    return err;
+}
+
+void control_rekey_end(struct control_rekey *rekey)
+{
+    for (size_t i = 0; rekey && i < rekey->daemons.count; i++)
+        if (rekey->daemons.waiting[i] >= 0)
+            close(rekey->daemons.waiting[i]);
+    free(rekey);
 }

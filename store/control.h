@@ -22,6 +22,7 @@ enum control_verb {
     CONTROL_UPGRADE,
     CONTROL_CONFIRM, /* reply once the mount shows `generation` */
     CONTROL_READERS, /* who has read what: a file comes with the reply */
+    CONTROL_REKEY,   /* a rekey is about to be committed: see control_rekey_begin() */
 };
 
 struct control_request {
@@ -30,6 +31,12 @@ struct control_request {
     uint64_t generation;
     uint64_t device; /* of the store's file: a copy of a store has daemons of its own */
     uint64_t inode;
+};
+
+/* What is sent with CONTROL_REKEY. */
+struct control_rekey_request {
+    struct control_request request;
+    unsigned char root_key[STORE_KEY_BYTES]; /* the new one */
 };
 
 struct control_reply {
@@ -104,5 +111,20 @@ typedef void control_readers_fn(void *arg, const struct control_reply *reply,
 STORE_CHECKED enum store_err control_ask_readers(const struct store *store, int timeout_ms,
                                                  control_readers_fn *visit, void *arg,
                                                  size_t *ret_count);
+
+/*
+ * Have every daemon that serves the file of `store` ready for a rekey: each stops reading from the
+ * store, lets its readers wait, and is told the new root key. When control_rekey_end() is called,
+ * or this process ends, it goes on with whichever key opens the store then.
+ * in:     visit  as in control_ask(); a reply with an error: this daemon is not ready
+ * out:    ret_rekey  control_rekey_end(), whatever the replies were
+ * errors: IO, NO_MEMORY, MEMORY_LOCK
+ */
+struct control_rekey;
+STORE_CHECKED enum store_err control_rekey_begin(const struct store *store,
+                                                 const struct secbuf *root_key, int timeout_ms,
+                                                 control_visit_fn *visit, void *arg,
+                                                 struct control_rekey **ret_rekey);
+void control_rekey_end(struct control_rekey *rekey);
 
 #endif
