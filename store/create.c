@@ -2,14 +2,14 @@
  * Making a new store: a root key, one key slot, an empty root directory.
  */
 #include "fault.h"
+#include "slots.h"
 #include "write.h"
 
 #include <sodium.h>
 
 #define ROOT_DIRECTORY_MODE 0755
 
-static enum store_err write_first_rows(struct store *store,
-                                       const struct store_credential *credential,
+static enum store_err write_first_rows(struct store *store, const struct store_new_slot *new_slot,
                                        const struct secbuf *root_key)
 {
     struct keyslot slot;
@@ -21,7 +21,7 @@ static enum store_err write_first_rows(struct store *store,
                                .mtime_ns = store->now_ns,
                                .policy = policy_make(0, 0, ROOT_DIRECTORY_MODE)};
     enum store_err err =
-        keyslot_wrap(store->uuid, 1, credential, KEYSLOT_DEFAULT_COST, root_key, &slot);
+        keyslot_wrap(store->uuid, 1, new_slot, KEYSLOT_DEFAULT_COST, root_key, &slot);
     if (!err)
         err = write_slot(store, 1, &slot);
     if (!err)
@@ -29,7 +29,7 @@ static enum store_err write_first_rows(struct store *store,
     return err ? err : slots_read(store, &store->slots);
 }
 
-static enum store_err populate(struct store *store, const struct store_credential *credential)
+static enum store_err populate(struct store *store, const struct store_new_slot *new_slot)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
     enum store_err err = secbuf_alloc(&root_key, STORE_KEY_BYTES);
@@ -48,11 +48,11 @@ static enum store_err populate(struct store *store, const struct store_credentia
     if (err)
         return err;
     write_start(store, &(struct root_record){.next_id = STORE_ROOT_ID + 1});
-    err = write_first_rows(store, credential, &root_key);
+    err = write_first_rows(store, new_slot, &root_key);
     return err ? err : store_commit(store);
 }
 
-enum store_err store_create(const char *path, const struct store_credential *credential)
+enum store_err store_create_for(const char *path, const struct store_new_slot *new_slot)
 {
     struct store *store = NULL;
     struct db *db = NULL;
@@ -61,9 +61,14 @@ enum store_err store_create(const char *path, const struct store_credential *cre
         return err;
     err = store_new(db, &store);
     if (!err)
-        err = populate(store, credential);
+        err = populate(store, new_slot);
     store_close(store);
     if (err)
         db_unlink(path);
     return err;
+}
+
+enum store_err store_create(const char *path, const struct store_credential *credential)
+{
+    return store_create_for(path, &(struct store_new_slot){.credential = *credential});
 }

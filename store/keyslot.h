@@ -1,6 +1,6 @@
 /*
- * Key slots: the root key wrapped under a key file or a passphrase. Private. FORMAT.md, "Key
- * slots".
+ * Key slots: the root key wrapped under a key file, a passphrase, the key of a recipient or that
+ * of a command. Private. FORMAT.md, "Key slots".
  *
  * A slot's bytes are read before anything of the store can be verified, so every parameter is
  * bounded before any work is done, and a commitment ties the slot to one wrapping key
@@ -11,7 +11,7 @@
 
 #include "error.h"
 #include "secmem.h"
-#include "store.h"
+#include "slots.h"
 
 #define KEYSLOT_SALT_BYTES 16
 #define KEYSLOT_NONCE_BYTES 24
@@ -19,7 +19,7 @@
 #define KEYSLOT_WRAPPED_BYTES 48
 #define KEYSLOT_MAX 16 /* slots in a store */
 
-/* Argon2id's cost, for passphrases; 0 for key files. */
+/* Argon2id's cost, for passphrases; 0 for all others. */
 struct keyslot_cost {
     uint32_t passes;
     uint32_t memory_kib;
@@ -37,17 +37,21 @@ struct keyslot {
     unsigned char nonce[KEYSLOT_NONCE_BYTES];
     unsigned char commitment[KEYSLOT_COMMITMENT_BYTES];
     unsigned char wrapped[KEYSLOT_WRAPPED_BYTES];
+    unsigned char ephemeral[STORE_KEY_BYTES]; /* recipient: the public key that it is wrapped by */
+    unsigned char recipient[STORE_KEY_BYTES]; /* recipient: the one that it is wrapped for */
+    char command[STORE_COMMAND_MAX + 1];      /* command: its path; else "" */
 };
 
-/* Whether kind and cost are within bounds; asked of every slot from disk before it is used. */
+/* Whether kind, cost and path are within bounds; asked of every slot from disk before it is used.
+ */
 bool keyslot_valid(const struct keyslot *slot);
 
 /*
  * Wrap `root_key` for slot `id` of the store `uuid`. `cost` counts for passphrases only.
- * errors: INVALID (credential or cost), NO_MEMORY, MEMORY_LOCK
+ * errors: INVALID (credential, cost, public key or path), NO_MEMORY, MEMORY_LOCK
  */
 STORE_CHECKED enum store_err keyslot_wrap(const unsigned char uuid[STORE_UUID_BYTES], uint64_t id,
-                                          const struct store_credential *credential,
+                                          const struct store_new_slot *new_slot,
                                           struct keyslot_cost cost, const struct secbuf *root_key,
                                           struct keyslot *ret_slot);
 

@@ -48,6 +48,9 @@ enum slot_field {
     SLOT_NONCE,
     SLOT_COMMITMENT,
     SLOT_WRAPPED,
+    SLOT_EPHEMERAL,
+    SLOT_RECIPIENT,
+    SLOT_COMMAND,
 };
 
 enum version_field { VERSION_NODE = 1, VERSION_NUMBER, VERSION_VALUE };
@@ -340,6 +343,12 @@ size_t record_encode_slot(const struct keyslot *slot, unsigned char *out)
     at = put_bytes(at, SLOT_NONCE, slot->nonce, sizeof slot->nonce);
     at = put_bytes(at, SLOT_COMMITMENT, slot->commitment, sizeof slot->commitment);
     at = put_bytes(at, SLOT_WRAPPED, slot->wrapped, sizeof slot->wrapped);
+    if (slot->kind == STORE_SLOT_RECIPIENT) {
+        at = put_bytes(at, SLOT_EPHEMERAL, slot->ephemeral, sizeof slot->ephemeral);
+        at = put_bytes(at, SLOT_RECIPIENT, slot->recipient, sizeof slot->recipient);
+    }
+    if (slot->kind == STORE_SLOT_COMMAND)
+        at = put_bytes(at, SLOT_COMMAND, slot->command, strlen(slot->command));
     return (size_t)(at - out);
 }
 
@@ -348,6 +357,7 @@ enum store_err record_decode_slot(uint64_t id, const unsigned char *data, size_t
 {
     struct reader r = {data, data + len, false};
     struct keyslot slot = {0};
+    size_t command_len;
 
     slot.kind = (enum store_slot_kind)take_number(&r, SLOT_KIND, 1);
     take_exactly(&r, SLOT_SALT, slot.salt, sizeof slot.salt);
@@ -356,6 +366,14 @@ enum store_err record_decode_slot(uint64_t id, const unsigned char *data, size_t
     take_exactly(&r, SLOT_NONCE, slot.nonce, sizeof slot.nonce);
     take_exactly(&r, SLOT_COMMITMENT, slot.commitment, sizeof slot.commitment);
     take_exactly(&r, SLOT_WRAPPED, slot.wrapped, sizeof slot.wrapped);
+    if (slot.kind == STORE_SLOT_RECIPIENT) {
+        take_exactly(&r, SLOT_EPHEMERAL, slot.ephemeral, sizeof slot.ephemeral);
+        take_exactly(&r, SLOT_RECIPIENT, slot.recipient, sizeof slot.recipient);
+    }
+    if (slot.kind == STORE_SLOT_COMMAND) {
+        take_optional(&r, SLOT_COMMAND, slot.command, STORE_COMMAND_MAX, &command_len);
+        r.bad |= command_len != strlen(slot.command);
+    }
     if (!finished(&r) || !keyslot_valid(&slot))
         return fault_row(STORE_ERR_INTEGRITY, "read", "slot", id, "its record is malformed");
     *ret_slot = slot;

@@ -17,7 +17,7 @@
 /* Room for any node's record, padding included. */
 #define RECORD_NODE_MAX 8192
 #define RECORD_ROOT_MAX 256
-#define RECORD_SLOT_MAX 256
+#define RECORD_SLOT_MAX 2048
 /* A version's record is the value and this much at most. */
 #define RECORD_VERSION_OVERHEAD 32
 

@@ -7,15 +7,23 @@
 #include "write.h"
 
 #include <sodium.h>
+#include <string.h>
 
 _Static_assert(STORE_SLOTS_MAX == KEYSLOT_MAX, "as many as a store may have");
+
+static void describe(uint64_t id, const struct keyslot *slot, struct store_slot *ret_slot)
+{
+    *ret_slot = (struct store_slot){.id = id, .kind = slot->kind};
+    memcpy(ret_slot->recipient, slot->recipient, sizeof ret_slot->recipient);
+    memcpy(ret_slot->command, slot->command, sizeof ret_slot->command);
+}
 
 void store_list_slots(struct store *store, struct store_slot ret_slots[static STORE_SLOTS_MAX],
                       size_t *ret_count)
 {
     pthread_rwlock_rdlock(&store->lock);
     for (uint32_t i = 0; i < store->slots.count; i++)
-        ret_slots[i] = (struct store_slot){store->slots.ids[i], store->slots.items[i].kind};
+        describe(store->slots.ids[i], &store->slots.items[i], &ret_slots[i]);
     *ret_count = store->slots.count;
     pthread_rwlock_unlock(&store->lock);
 }
@@ -44,7 +52,7 @@ static uint64_t next_slot_id(const struct slots *slots)
 }
 
 enum store_err store_add_slot(struct store *store, const struct secbuf *root_key,
-                              const struct store_credential *credential, uint64_t *ret_id)
+                              const struct store_new_slot *new_slot, uint64_t *ret_id)
 {
     struct keyslot slot;
     uint64_t id = next_slot_id(&store->slots);
@@ -55,7 +63,7 @@ enum store_err store_add_slot(struct store *store, const struct secbuf *root_key
         return fault(STORE_ERR_LIMIT, "add", "the key slot", "a store has 16 key slots at most");
     enum store_err err = check_root_key(store, root_key);
     if (!err)
-        err = keyslot_wrap(store->uuid, id, credential, KEYSLOT_DEFAULT_COST, root_key, &slot);
+        err = keyslot_wrap(store->uuid, id, new_slot, KEYSLOT_DEFAULT_COST, root_key, &slot);
     if (!err)
         err = write_slot(store, id, &slot);
     if (!err)

@@ -13,10 +13,27 @@
 
 #define STORE_SLOTS_MAX 16
 
+#define STORE_COMMAND_MAX 1024
+
 struct store_slot {
     uint64_t id; /* from 1; never that of another slot there is */
     enum store_slot_kind kind;
+    unsigned char recipient[STORE_KEY_BYTES]; /* recipient: the public key; else zeros */
+    char command[STORE_COMMAND_MAX + 1];      /* command: its path when it was added; else "" */
 };
+
+/*
+ * What a key slot is made for. A recipient's has no secret: who makes it need not be able to open
+ * it.
+ */
+struct store_new_slot {
+    struct store_credential credential;
+    const unsigned char *recipient; /* recipient: the public key, STORE_KEY_BYTES */
+    const char *command;            /* command: an absolute path, for people; never run from here */
+};
+
+/* store_create() with a key slot of any kind. */
+STORE_CHECKED enum store_err store_create_for(const char *path, const struct store_new_slot *slot);
 
 /*
  * The key slots, in the order of their ids. Before store_load() they are what the file says, which
@@ -28,16 +45,15 @@ void store_list_slots(struct store *store, struct store_slot ret_slots[static ST
                       size_t *ret_count);
 
 /*
- * Add a key slot for `credential`, inside a transaction. A passphrase takes as long as in
+ * Add a key slot, inside a transaction. A passphrase takes as long as in
  * store_create().
  * in:     root_key  the store's own, from store_root_key()
  * out:    ret_id    the new slot's: one more than the highest there is
  * errors: LIMIT (STORE_SLOTS_MAX are there), INVALID (outside a transaction, a bad credential,
- *         another root key), NO_MEMORY, MEMORY_LOCK, IO …
+ *         no such public key, another root key), NO_MEMORY, MEMORY_LOCK, IO …
  */
 STORE_CHECKED enum store_err store_add_slot(struct store *store, const struct secbuf *root_key,
-                                            const struct store_credential *credential,
-                                            uint64_t *ret_id);
+                                            const struct store_new_slot *slot, uint64_t *ret_id);
 
 /*
  * Take a key slot away, inside a transaction. The last one stays.

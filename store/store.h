@@ -49,19 +49,27 @@ struct store;
 
 /* ---- Creating and opening ------------------------------------------------ */
 
-/* How a key slot is opened, or made. Exactly the member that `kind` names is used. */
-enum store_slot_kind { STORE_SLOT_KEYFILE = 1, STORE_SLOT_PASSPHRASE = 2 };
+/* The kinds of key slots. */
+enum store_slot_kind {
+    STORE_SLOT_KEYFILE = 1,
+    STORE_SLOT_PASSPHRASE = 2,
+    STORE_SLOT_RECIPIENT = 3, /* an X25519 key pair, see recipient.h */
+    STORE_SLOT_COMMAND = 4,   /* the output of a program */
+};
 
+/* What a key slot is opened with. */
 struct store_credential {
     enum store_slot_kind kind;
-    const struct secbuf *secret; /* keyfile: STORE_KEY_BYTES random bytes; passphrase: 1.. bytes */
+    const struct secbuf *secret; /* passphrase: 1 to STORE_PASSPHRASE_MAX bytes; else
+                                    STORE_KEY_BYTES: the key, or the recipient's identity */
 };
 
 /*
  * Make a new store at `path`, mode 0600, with an empty root directory (root:root 0755) and one key
- * slot. A passphrase is stretched with Argon2id, 256 MiB and 3 passes; takes about a second.
- * errors: EXISTS (nothing is touched), NO_STORE (no such folder), DENIED, NO_SPACE, IO, INVALID,
- *         NO_MEMORY, MEMORY_LOCK. On failure no file is left behind.
+ * slot, for a key file or passphrase; slots.h has the same for other kinds. A passphrase is
+ * stretched with Argon2id, 256 MiB and 3 passes; takes about a second. errors: EXISTS (nothing is
+ * touched), NO_STORE (no such folder), DENIED, NO_SPACE, IO, INVALID, NO_MEMORY, MEMORY_LOCK. On
+ * failure no file is left behind.
  */
 STORE_CHECKED enum store_err store_create(const char *path,
                                           const struct store_credential *credential);

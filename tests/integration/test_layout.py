@@ -8,7 +8,7 @@ from harness import ROOT, SECRETCTL, SECRETFS, run
 
 PUBLIC_HEADERS = {
     "store.h", "changes.h", "error.h", "policy.h", "secmem.h", "control.h", "identity.h",
-    "credential.h", "rotation.h", "clock.h", "rekey.h", "slots.h",
+    "credential.h", "rotation.h", "clock.h", "rekey.h", "slots.h", "recipient.h",
 }
 COMMON = {"--store", "--key-file", "--passphrase-fd"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)

@@ -4,6 +4,7 @@
  */
 #include "helpers.h"
 #include "keyslot.h"
+#include "recipient.h"
 #include "record.h"
 
 #include <sodium.h>
@@ -18,14 +19,21 @@ static bool fixed;
 void __wrap_randombytes_buf(void *const out, const size_t len)
 {
     size_t vector_len;
+    const char *name = len == KEYSLOT_SALT_BYTES    ? "salt"
+                       : len == KEYSLOT_NONCE_BYTES ? "nonce"
+                                                    : "ephemeral";
     if (!fixed)
         __real_randombytes_buf(out, len);
     else
-        memcpy(out, vector(len == KEYSLOT_SALT_BYTES ? "salt" : "nonce", &vector_len), len);
+        memcpy(out, vector(name, &vector_len), len);
 }
 
 static const unsigned char uuid[STORE_UUID_BYTES] = "0123456789abcdef";
 #define SMALL ((struct keyslot_cost){.passes = 1, .memory_kib = KEYSLOT_MEMORY_KIB_MIN})
+
+static const enum store_slot_kind kinds[] = {STORE_SLOT_KEYFILE, STORE_SLOT_PASSPHRASE,
+                                             STORE_SLOT_RECIPIENT, STORE_SLOT_COMMAND};
+#define KINDS (sizeof kinds / sizeof kinds[0])
 
 /* A slot of each kind, what opens it, and what does not. */
 struct wrapped {
@@ -34,18 +42,37 @@ struct wrapped {
     struct secbuf wrong;
     struct store_credential credential;
     struct store_credential wrong_credential;
+    unsigned char recipient[STORE_KEY_BYTES];
+    struct store_new_slot new_slot;
+    unsigned char wrong_recipient[STORE_KEY_BYTES];
+    struct store_new_slot wrong_slot;
     struct keyslot slot;
 };
+
+/* How a slot is made for `credential`; `recipient` is room for its public key. */
+static struct store_new_slot slot_for(const struct store_credential *credential,
+                                      unsigned char recipient[STORE_KEY_BYTES])
+{
+    struct store_new_slot new_slot = {.credential = *credential, .command = "/usr/bin/key"};
+    if (credential->kind == STORE_SLOT_RECIPIENT) {
+        assert_ok(recipient_of(credential->secret, recipient));
+        new_slot.recipient = recipient;
+        new_slot.credential.secret = NULL;
+    }
+    return new_slot;
+}
 
 static void wrap(struct wrapped *w, enum store_slot_kind kind)
 {
     w->root_key = secret_filled(STORE_KEY_BYTES, 1);
     w->secret = secret_filled(STORE_KEY_BYTES, 2);
     w->wrong = secret_filled(STORE_KEY_BYTES, 2);
-    w->wrong.data[31] ^= 1;
+    w->wrong.data[30] ^= 1;
     w->credential = (struct store_credential){kind, &w->secret};
     w->wrong_credential = (struct store_credential){kind, &w->wrong};
-    assert_ok(keyslot_wrap(uuid, 1, &w->credential, SMALL, &w->root_key, &w->slot));
+    w->new_slot = slot_for(&w->credential, w->recipient);
+    w->wrong_slot = slot_for(&w->wrong_credential, w->wrong_recipient);
+    assert_ok(keyslot_wrap(uuid, 1, &w->new_slot, SMALL, &w->root_key, &w->slot));
 }
 
 static void release(struct wrapped *w)
@@ -71,24 +98,30 @@ static enum store_err unwrap(const struct wrapped *w, const struct keyslot *slot
 static void test_vectors(void **state)
 {
     (void)state;
-    static const char *const secrets[] = {"key_file", "passphrase"};
-    static const char *const slots[] = {"slot_key_file", "slot_passphrase"};
+    static const char *const secrets[] = {"key_file", "passphrase", "identity", "key_file"};
+    static const char *const slots[] = {"slot_key_file", "slot_passphrase", "slot_recipient",
+                                        "slot_command"};
     size_t len;
     SECBUF_AUTO struct secbuf root_key = secret_of(vector("root_key", &len), STORE_KEY_BYTES);
 
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < KINDS; i++) {
         const unsigned char *bytes = vector(secrets[i], &len);
         SECBUF_AUTO struct secbuf secret = secret_of(bytes, len);
         SECBUF_AUTO struct secbuf opened = SECBUF_INIT;
-        struct store_credential credential = {i == 0 ? STORE_SLOT_KEYFILE : STORE_SLOT_PASSPHRASE,
-                                              &secret};
+        struct store_credential credential = {kinds[i], &secret};
+        unsigned char recipient[STORE_KEY_BYTES];
+        char command[64] = "";
         struct keyslot_cost cost = {.passes = 2, .memory_kib = 64};
         struct keyslot slot;
         unsigned char record[RECORD_SLOT_MAX];
         const unsigned char *store = vector("uuid", &len);
+        struct store_new_slot new_slot = slot_for(&credential, recipient);
 
+        bytes = vector("command", &len);
+        memcpy(command, bytes, len);
+        new_slot.command = command;
         fixed = true;
-        assert_ok(keyslot_wrap(store, i + 1, &credential, cost, &root_key, &slot));
+        assert_ok(keyslot_wrap(store, i + 1, &new_slot, cost, &root_key, &slot));
         fixed = false;
         bytes = vector(slots[i], &len);
         assert_int_equal(record_encode_slot(&slot, record), len);
@@ -101,8 +134,7 @@ static void test_vectors(void **state)
 
 static void each_kind(void (*check)(struct wrapped *w))
 {
-    static const enum store_slot_kind kinds[] = {STORE_SLOT_KEYFILE, STORE_SLOT_PASSPHRASE};
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < KINDS; i++) {
         struct wrapped w;
         wrap(&w, kinds[i]);
         assert_ok(unwrap(&w, &w.slot));
@@ -115,17 +147,19 @@ static void check_wrong_key(struct wrapped *w)
 {
     struct secbuf key = SECBUF_INIT;
     enum store_slot_kind other =
-        w->slot.kind == STORE_SLOT_KEYFILE ? STORE_SLOT_PASSPHRASE : STORE_SLOT_KEYFILE;
+        w->slot.kind == STORE_SLOT_KEYFILE ? STORE_SLOT_COMMAND : STORE_SLOT_KEYFILE;
     struct store_credential wrong_kind = {other, &w->secret};
 
     assert_error(keyslot_unwrap(uuid, 1, &w->wrong_credential, &w->slot, &key), STORE_ERR_KEY);
     assert_error(keyslot_unwrap(uuid, 1, &wrong_kind, &w->slot, &key), STORE_ERR_KEY);
     assert_null(key.data);
     /* Another slot's number and another store's uuid: right key, wrong place. */
-    assert_error(keyslot_unwrap(uuid, 2, &w->credential, &w->slot, &key), STORE_ERR_INTEGRITY);
+    enum store_err misplaced =
+        w->slot.kind == STORE_SLOT_RECIPIENT ? STORE_ERR_KEY : STORE_ERR_INTEGRITY;
+    assert_error(keyslot_unwrap(uuid, 2, &w->credential, &w->slot, &key), misplaced);
     assert_error(keyslot_unwrap((const unsigned char *)"0123456789abcdeF", 1, &w->credential,
                                 &w->slot, &key),
-                 STORE_ERR_INTEGRITY);
+                 misplaced);
     assert_null(key.data);
 }
 
@@ -154,6 +188,12 @@ static void check_changes(struct wrapped *w)
     check_bytes(w, &slot, slot.commitment, sizeof slot.commitment, STORE_ERR_KEY);
     check_bytes(w, &slot, slot.nonce, sizeof slot.nonce, STORE_ERR_INTEGRITY);
     check_bytes(w, &slot, slot.wrapped, sizeof slot.wrapped, STORE_ERR_INTEGRITY);
+    check_bytes(w, &slot, slot.ephemeral, slot.kind == STORE_SLOT_RECIPIENT ? 31 : 0,
+                STORE_ERR_KEY);
+    check_bytes(w, &slot, slot.recipient, slot.kind == STORE_SLOT_RECIPIENT ? 32 : 0,
+                STORE_ERR_KEY);
+    check_bytes(w, &slot, (unsigned char *)slot.command + 1, strlen(slot.command) / 2,
+                STORE_ERR_INTEGRITY);
     if (slot.kind == STORE_SLOT_PASSPHRASE) {
         slot.cost.passes++;
         assert_error(unwrap(w, &slot), STORE_ERR_KEY);
@@ -174,7 +214,7 @@ static void check_commitment(struct wrapped *w)
 {
     struct keyslot other;
     struct keyslot mixed = w->slot;
-    assert_ok(keyslot_wrap(uuid, 1, &w->wrong_credential, SMALL, &w->root_key, &other));
+    assert_ok(keyslot_wrap(uuid, 1, &w->wrong_slot, SMALL, &w->root_key, &other));
     memcpy(mixed.commitment, other.commitment, sizeof mixed.commitment);
     assert_error(unwrap(w, &mixed), STORE_ERR_KEY);
     mixed = w->slot;
@@ -189,10 +229,99 @@ static void test_commitment(void **state)
     each_kind(check_commitment);
 }
 
+/*
+ * A wrapped key that XChaCha20-Poly1305 itself opens under two keys, as whoever has both can make
+ * one: the commitment lets it open under one of them.
+ */
+static void test_a_slot_for_two_keys(void **state)
+{
+    (void)state;
+    static const char *const secrets[] = {"key_file", "other_key_file"};
+    static const char *const slots[] = {"slot_two_keys", "slot_two_keys_other"};
+    size_t len;
+
+    for (int i = 0; i < 4; i++) {
+        struct keyslot slot;
+        SECBUF_AUTO struct secbuf opened = SECBUF_INIT;
+        const unsigned char *bytes = vector(slots[i / 2], &len);
+        assert_ok(record_decode_slot(5, bytes, len, &slot));
+        bytes = vector(secrets[i % 2], &len);
+        SECBUF_AUTO struct secbuf secret = secret_of(bytes, len);
+        struct store_credential credential = {STORE_SLOT_KEYFILE, &secret};
+        assert_error(keyslot_unwrap(vector("uuid", &len), 5, &credential, &slot, &opened),
+                     i / 2 == i % 2 ? STORE_OK : STORE_ERR_KEY);
+    }
+}
+
+static void test_public_keys(void **state)
+{
+    (void)state;
+    /* Of low order: RFC 7748 gives zero for them, whoever the other is. */
+    static const unsigned char low[][STORE_KEY_BYTES] = {{0}, {1}};
+    static const unsigned char p[] = {0xed, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f};
+    unsigned char key[STORE_KEY_BYTES];
+    struct store_new_slot new_slot = {.credential.kind = STORE_SLOT_RECIPIENT, .recipient = key};
+    struct wrapped w;
+    struct keyslot slot;
+
+    wrap(&w, STORE_SLOT_RECIPIENT);
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(key, low[i], sizeof key);
+        assert_error(keyslot_wrap(uuid, 1, &new_slot, SMALL, &w.root_key, &slot),
+                     STORE_ERR_INVALID);
+        slot = w.slot;
+        memcpy(slot.ephemeral, low[i], sizeof key);
+        assert_error(unwrap(&w, &slot), STORE_ERR_INTEGRITY);
+    }
+    /* Another form of the same key, which no identity gives and so none would open. */
+    memcpy(key, w.recipient, sizeof key);
+    key[31] |= 0x80;
+    assert_error(keyslot_wrap(uuid, 1, &new_slot, SMALL, &w.root_key, &slot), STORE_ERR_INVALID);
+    memcpy(key, p, sizeof key);
+    assert_false(recipient_valid(key));
+    key[0]++;
+    assert_false(recipient_valid(key));
+    key[0] = 0xec;
+    assert_true(recipient_valid(key));
+    key[0] = 0xed;
+    key[15] = 0xfe;
+    assert_true(recipient_valid(key));
+    release(&w);
+}
+
+static void test_commands(void **state)
+{
+    (void)state;
+    char longest[STORE_COMMAND_MAX + 2] = "/";
+    static const char *const bad[] = {"", "key", "./key", "/a\nb", "/\xff"};
+    SECBUF_AUTO struct secbuf root_key = secret_filled(STORE_KEY_BYTES, 1);
+    SECBUF_AUTO struct secbuf secret = secret_filled(STORE_KEY_BYTES, 2);
+    struct store_new_slot new_slot = {.credential = {STORE_SLOT_COMMAND, &secret}};
+    struct keyslot slot;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        new_slot.command = bad[i];
+        assert_error(keyslot_wrap(uuid, 1, &new_slot, SMALL, &root_key, &slot), STORE_ERR_INVALID);
+    }
+    new_slot.command = longest;
+    memset(longest + 1, 'a', STORE_COMMAND_MAX - 1);
+    assert_ok(keyslot_wrap(uuid, 1, &new_slot, SMALL, &root_key, &slot));
+    unsigned char record[RECORD_SLOT_MAX];
+    size_t len = record_encode_slot(&slot, record);
+    struct keyslot back;
+    assert_ok(record_decode_slot(1, record, len, &back));
+    assert_string_equal(back.command, longest);
+    longest[STORE_COMMAND_MAX] = 'a';
+    assert_error(keyslot_wrap(uuid, 1, &new_slot, SMALL, &root_key, &slot), STORE_ERR_LIMIT);
+}
+
 static void check_fresh(struct wrapped *w)
 {
     struct keyslot again;
-    assert_ok(keyslot_wrap(uuid, 1, &w->credential, SMALL, &w->root_key, &again));
+    assert_ok(keyslot_wrap(uuid, 1, &w->new_slot, SMALL, &w->root_key, &again));
     assert_memory_not_equal(again.salt, w->slot.salt, sizeof again.salt);
     assert_memory_not_equal(again.nonce, w->slot.nonce, sizeof again.nonce);
     assert_memory_not_equal(again.commitment, w->slot.commitment, sizeof again.commitment);
@@ -233,7 +362,7 @@ static void test_bounds_before_work(void **state)
         slot.cost = costs[i];
         assert_false(keyslot_valid(&slot));
         assert_error(unwrap(&w, &slot), STORE_ERR_INTEGRITY);
-        assert_error(keyslot_wrap(uuid, 1, &w.credential, costs[i], &w.root_key, &made),
+        assert_error(keyslot_wrap(uuid, 1, &w.new_slot, costs[i], &w.root_key, &made),
                      STORE_ERR_INVALID);
         assert_true(now_ms() - start < 10);
     }
@@ -254,7 +383,7 @@ static void test_valid(void **state)
     assert_true(keyslot_valid(&slot));
     slot.cost = (struct keyslot_cost){KEYSLOT_PASSES_MAX, KEYSLOT_MEMORY_KIB_MAX};
     assert_true(keyslot_valid(&slot));
-    slot.kind = (enum store_slot_kind)3;
+    slot.kind = (enum store_slot_kind)5;
     assert_false(keyslot_valid(&slot));
     slot.kind = (enum store_slot_kind)0;
     assert_false(keyslot_valid(&slot));
@@ -271,6 +400,8 @@ static void test_credential_lengths(void **state)
         {STORE_SLOT_KEYFILE, 0, STORE_ERR_INVALID},
         {STORE_SLOT_KEYFILE, STORE_KEY_BYTES - 1, STORE_ERR_INVALID},
         {STORE_SLOT_KEYFILE, STORE_KEY_BYTES + 1, STORE_ERR_INVALID},
+        {STORE_SLOT_COMMAND, STORE_KEY_BYTES - 1, STORE_ERR_INVALID},
+        {STORE_SLOT_COMMAND, STORE_KEY_BYTES + 1, STORE_ERR_INVALID},
         {STORE_SLOT_PASSPHRASE, 0, STORE_ERR_INVALID},
         {STORE_SLOT_PASSPHRASE, 1, STORE_OK},
         {STORE_SLOT_PASSPHRASE, STORE_PASSPHRASE_MAX, STORE_OK},
@@ -279,10 +410,10 @@ static void test_credential_lengths(void **state)
     SECBUF_AUTO struct secbuf root_key = secret_filled(STORE_KEY_BYTES, 1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         SECBUF_AUTO struct secbuf secret = secret_filled(cases[i].len, 5);
-        struct store_credential credential = {cases[i].kind, &secret};
+        const struct store_new_slot new_slot = {.credential = {cases[i].kind, &secret},
+                                                .command = "/usr/bin/key"};
         struct keyslot slot;
-        assert_error(keyslot_wrap(uuid, 1, &credential, SMALL, &root_key, &slot),
-                     cases[i].expected);
+        assert_error(keyslot_wrap(uuid, 1, &new_slot, SMALL, &root_key, &slot), cases[i].expected);
     }
 }
 
@@ -293,6 +424,9 @@ int main(void)
         plain_test(test_wrong_key),
         plain_test(test_changed_bytes),
         plain_test(test_commitment),
+        plain_test(test_a_slot_for_two_keys),
+        plain_test(test_public_keys),
+        plain_test(test_commands),
         plain_test(test_fresh_salt_and_nonce),
         plain_test(test_bounds_before_work),
         plain_test(test_valid),

@@ -310,14 +310,15 @@ static void test_node(void **state)
 static void test_slot(void **state)
 {
     (void)state;
-    static const char *const names[] = {"slot_key_file", "slot_passphrase"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const names[] = {"slot_key_file", "slot_passphrase", "slot_recipient",
+                                        "slot_command"};
+    for (size_t i = 0; i < 4; i++) {
         struct keyslot slot;
         unsigned char back[RECORD_SLOT_MAX];
         size_t len;
         const unsigned char *bytes = vector(names[i], &len);
         assert_ok(record_decode_slot(1, bytes, len, &slot));
-        assert_int_equal(slot.kind, i == 0 ? STORE_SLOT_KEYFILE : STORE_SLOT_PASSPHRASE);
+        assert_int_equal(slot.kind, i + STORE_SLOT_KEYFILE);
         assert_int_equal(record_encode_slot(&slot, back), len);
         assert_memory_equal(back, bytes, len);
     }
@@ -472,6 +473,10 @@ static void test_mutations(void **state)
     const unsigned char *bytes = vector("record_root", &len);
     mutate(root_again, bytes, len, 0);
     bytes = vector("slot_passphrase", &len);
+    mutate(slot_again, bytes, len, 0);
+    bytes = vector("slot_recipient", &len);
+    mutate(slot_again, bytes, len, 0);
+    bytes = vector("slot_command", &len);
     mutate(slot_again, bytes, len, 0);
     for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
         node_id = i == 0 ? STORE_ROOT_ID : 17;

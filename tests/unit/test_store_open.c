@@ -216,18 +216,18 @@ static void test_added_slot(void **state)
     struct fixture *f = *state;
     SECBUF_AUTO struct secbuf root_key = secret_filled(STORE_KEY_BYTES, 7);
     SECBUF_AUTO struct secbuf own = secret_filled(STORE_KEY_BYTES, 8);
-    struct store_credential credential = {STORE_SLOT_KEYFILE, &own};
+    const struct store_new_slot own_slot = {.credential = {STORE_SLOT_KEYFILE, &own}};
     struct store_stats stats;
     struct keyslot slot;
     struct store *s = open_store(f, STORE_READ_ONLY);
 
     store_stats(s, &stats);
     store_close(s);
-    assert_ok(keyslot_wrap(stats.uuid, 2, &credential, KEYSLOT_DEFAULT_COST, &root_key, &slot));
+    assert_ok(keyslot_wrap(stats.uuid, 2, &own_slot, KEYSLOT_DEFAULT_COST, &root_key, &slot));
     write_slot(f, 2, &slot);
     assert_error(try_load(f), STORE_ERR_INTEGRITY); /* with the right key */
     assert_ok(store_open(f->path, STORE_READ_ONLY, &s));
-    assert_ok(store_unlock(s, &credential)); /* with a root key of their choice */
+    assert_ok(store_unlock(s, &own_slot.credential)); /* with a root key of their choice */
     assert_error(store_load(s), STORE_ERR_INTEGRITY);
     store_close(s);
 }

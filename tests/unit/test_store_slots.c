@@ -3,10 +3,12 @@
  */
 #include "changes.h"
 #include "helpers.h"
+#include "recipient.h"
 #include "slots.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A store that is open for writing, with its root key and another key file's. */
 struct scene {
@@ -32,6 +34,11 @@ static void release(struct scene *c)
     secbuf_release(&c->second);
 }
 
+static struct store_new_slot slot_for(struct store_credential credential)
+{
+    return (struct store_new_slot){.credential = credential};
+}
+
 static struct store_credential second(const struct scene *c)
 {
     return (struct store_credential){STORE_SLOT_KEYFILE, &c->second};
@@ -39,10 +46,10 @@ static struct store_credential second(const struct scene *c)
 
 static uint64_t add(const struct scene *c)
 {
-    struct store_credential credential = second(c);
+    const struct store_new_slot slot = slot_for(second(c));
     uint64_t id = 0;
     assert_ok(store_begin(c->store));
-    assert_ok(store_add_slot(c->store, &c->root_key, &credential, &id));
+    assert_ok(store_add_slot(c->store, &c->root_key, &slot, &id));
     assert_ok(store_commit(c->store));
     return id;
 }
@@ -100,17 +107,18 @@ static void test_each_slot_opens_the_store(void **state)
 static void test_refusals(void **state)
 {
     struct scene c = make_scene(*state);
-    struct store_credential credential = second(&c);
-    struct store_credential bad = {STORE_SLOT_PASSPHRASE, &(struct secbuf)SECBUF_INIT};
+    const struct store_new_slot slot = slot_for(second(&c));
+    const struct store_new_slot bad = {
+        .credential = {STORE_SLOT_PASSPHRASE, &(struct secbuf)SECBUF_INIT}};
     uint64_t id = 99;
 
-    assert_error(store_add_slot(c.store, &c.root_key, &credential, &id), STORE_ERR_INVALID);
+    assert_error(store_add_slot(c.store, &c.root_key, &slot, &id), STORE_ERR_INVALID);
     assert_error(store_remove_slot(c.store, 1), STORE_ERR_INVALID);
     assert_ok(store_begin(c.store));
     assert_error(store_remove_slot(c.store, 1), STORE_ERR_INVALID); /* the last one */
     assert_error(store_remove_slot(c.store, 2), STORE_ERR_NOT_FOUND);
     assert_error(store_remove_slot(c.store, 0), STORE_ERR_NOT_FOUND);
-    assert_error(store_add_slot(c.store, &c.second, &credential, &id), STORE_ERR_INVALID);
+    assert_error(store_add_slot(c.store, &c.second, &slot, &id), STORE_ERR_INVALID);
     assert_error(store_add_slot(c.store, &c.root_key, &bad, &id), STORE_ERR_INVALID);
     assert_int_equal(id, 99);
     assert_ok(store_commit(c.store)); /* refusals break nothing */
@@ -121,36 +129,36 @@ static void test_refusals(void **state)
 static void test_as_many_as_fit(void **state)
 {
     struct scene c = make_scene(*state);
-    struct store_credential credential = second(&c);
+    const struct store_new_slot slot = slot_for(second(&c));
     uint64_t id;
 
     assert_ok(store_begin(c.store));
     for (unsigned i = 2; i <= STORE_SLOTS_MAX; i++) {
-        assert_ok(store_add_slot(c.store, &c.root_key, &credential, &id));
+        assert_ok(store_add_slot(c.store, &c.root_key, &slot, &id));
         assert_int_equal(id, i);
     }
-    assert_error(store_add_slot(c.store, &c.root_key, &credential, &id), STORE_ERR_LIMIT);
+    assert_error(store_add_slot(c.store, &c.root_key, &slot, &id), STORE_ERR_LIMIT);
     assert_ok(store_remove_slot(c.store, 3));
-    assert_ok(store_add_slot(c.store, &c.root_key, &credential, &id));
+    assert_ok(store_add_slot(c.store, &c.root_key, &slot, &id));
     assert_int_equal(id, STORE_SLOTS_MAX + 1);
     assert_ok(store_commit(c.store));
     assert_ids(c.store, "1 2 4 5 6 7 8 9 10 11 12 13 14 15 16 17");
-    assert_ok(try_key(&c, credential));
+    assert_ok(try_key(&c, second(&c)));
     release(&c);
 }
 
 static void test_a_rollback_changes_nothing(void **state)
 {
     struct scene c = make_scene(*state);
-    struct store_credential credential = second(&c);
+    const struct store_new_slot slot = slot_for(second(&c));
     uint64_t id;
 
     assert_ok(store_begin(c.store));
-    assert_ok(store_add_slot(c.store, &c.root_key, &credential, &id));
+    assert_ok(store_add_slot(c.store, &c.root_key, &slot, &id));
     assert_ok(store_remove_slot(c.store, 1));
     assert_ids(c.store, "2");
     store_rollback(c.store);
-    assert_error(try_key(&c, credential), STORE_ERR_KEY);
+    assert_error(try_key(&c, second(&c)), STORE_ERR_KEY);
     assert_ok(try_key(&c, c.f->credential));
     assert_int_equal(add(&c), 2); /* begins with what the file says */
     assert_ids(c.store, "1 2");
@@ -173,6 +181,59 @@ static void test_others_follow(void **state)
     assert_text(other, "a", "value");
     store_close(other);
     release(&c);
+}
+
+static void test_other_kinds(void **state)
+{
+    struct scene c = make_scene(*state);
+    SECBUF_AUTO struct secbuf identity = SECBUF_INIT;
+    struct store_credential credentials[] = {{STORE_SLOT_RECIPIENT, &identity},
+                                             {STORE_SLOT_COMMAND, &c.second}};
+    unsigned char key[RECIPIENT_KEY_BYTES];
+    struct store_slot slots[STORE_SLOTS_MAX];
+    size_t count;
+    uint64_t id;
+
+    assert_ok(recipient_new_identity(&identity));
+    assert_ok(recipient_of(&identity, key));
+    const struct store_new_slot recipient = {.credential.kind = STORE_SLOT_RECIPIENT,
+                                             .recipient = key};
+    const struct store_new_slot command = {.credential = credentials[1], .command = "/bin/key"};
+    assert_ok(store_begin(c.store));
+    assert_ok(store_add_slot(c.store, &c.root_key, &recipient, &id));
+    assert_ok(store_add_slot(c.store, &c.root_key, &command, &id));
+    assert_ok(store_commit(c.store));
+    store_list_slots(c.store, slots, &count);
+    assert_int_equal(count, 3);
+    assert_int_equal(slots[1].kind, STORE_SLOT_RECIPIENT);
+    assert_memory_equal(slots[1].recipient, key, sizeof key);
+    assert_string_equal(slots[1].command, "");
+    assert_int_equal(slots[2].kind, STORE_SLOT_COMMAND);
+    assert_string_equal(slots[2].command, "/bin/key");
+    assert_ok(try_key(&c, credentials[0]));
+    assert_ok(try_key(&c, credentials[1]));
+    /* The same 32 bytes are no key file. */
+    assert_error(try_key(&c, second(&c)), STORE_ERR_KEY);
+    release(&c);
+}
+
+static void test_a_store_for_a_recipient(void **state)
+{
+    struct fixture *f = *state;
+    SECBUF_AUTO struct secbuf identity = SECBUF_INIT;
+    unsigned char key[RECIPIENT_KEY_BYTES];
+    struct store *s = NULL;
+
+    assert_ok(recipient_new_identity(&identity));
+    assert_ok(recipient_of(&identity, key));
+    const struct store_new_slot slot = {.credential.kind = STORE_SLOT_RECIPIENT, .recipient = key};
+    assert_int_equal(unlink(f->path), 0);
+    assert_ok(store_create_for(f->path, &slot));
+    assert_ok(store_open(f->path, STORE_READ_ONLY, &s));
+    assert_error(store_unlock(s, &f->credential), STORE_ERR_KEY);
+    assert_ok(store_unlock(s, &(struct store_credential){STORE_SLOT_RECIPIENT, &identity}));
+    assert_ok(store_load(s));
+    store_close(s);
 }
 
 /* Who has no key can neither take a slot away nor bring one back. */
@@ -210,6 +271,8 @@ int main(void)
         store_test(test_as_many_as_fit),
         store_test(test_a_rollback_changes_nothing),
         store_test(test_others_follow),
+        store_test(test_other_kinds),
+        store_test(test_a_store_for_a_recipient),
         store_test(test_slots_are_under_the_root_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@ Everything here is written from the specifications (RFC 7693 by hashlib, RFC 843
 draft-irtf-cfrg-xchacha, RFC 9106, the Padme paper) and from store/FORMAT.md, on Python's standard
 library alone. `generate.py` writes v1.txt beside itself, `generate.py --check` compares with it.
 """
+import base64
 import hashlib
 import os
 import struct
@@ -86,6 +87,37 @@ def xchacha20poly1305(key, nonce24, plain, ad):
     box = bytes(a ^ b for a, b in zip(plain, stream))
     mac = ad + pad16(ad) + box + pad16(box) + struct.pack("<QQ", len(ad), len(box))
     return box, poly1305(chacha20(subkey, nonce, 0, 32), mac)
+
+
+# ---- X25519 (RFC 7748) ---------------------------------------------------------------------------
+
+P25519 = (1 << 255) - 19
+BASE_POINT = (9).to_bytes(32, "little")
+
+
+def x25519(scalar, point):
+    k = int.from_bytes(scalar, "little") & ~(7 | 1 << 255) | 1 << 254
+    x1 = int.from_bytes(point, "little") & ~(1 << 255)
+    x2, z2, x3, z3 = 1, 0, x1, 1
+    for t in reversed(range(255)):
+        bit = k >> t & 1
+        if bit:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        aa, bb, da, cb = a * a, b * b, d * a, c * b
+        e = aa - bb
+        x3, z3 = (da + cb) ** 2 % P25519, x1 * (da - cb) ** 2 % P25519
+        x2, z2 = aa * bb % P25519, e * (aa + 121665 * e) % P25519
+        if bit:
+            x2, z2, x3, z3 = x3, z3, x2, z2
+    return (x2 * pow(z2, P25519 - 2, P25519) % P25519).to_bytes(32, "little")
+
+
+# RFC 7748, section 5.2, so that an error here is not one of ours
+assert x25519(
+    bytes.fromhex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4"),
+    bytes.fromhex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c"),
+).hex() == "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"
 
 
 # ---- Argon2id, one lane --------------------------------------------------------------------------
@@ -213,16 +245,77 @@ def u64(v):
     return struct.pack("<Q", v)
 
 
-def slot_record(uuid, row, kind, secret, salt, passes, kib, nonce, root_key):
-    if kind == 1:
-        master = blake2b(salt, 32, secret)
-    else:
-        master = argon2id(secret, salt, passes, kib, 32)
-    ad = (bytes([FORMAT]) + uuid + bytes([SLOT]) + u64(row) + bytes([kind]) + salt + u32(passes)
-          + u32(kib))
+def slot_master(uuid, row, kind, secret, salt, passes, kib, pair):
+    if kind in (1, 4):
+        return blake2b(salt, 32, secret)
+    if kind == 2:
+        return argon2id(secret, salt, passes, kib, 32)
+    once, recipient = secret
+    shared = x25519(once, recipient)
+    return blake2b(b"secretfs recipient slot" + uuid + u64(row) + salt + pair, 32, shared)
+
+
+def slot_record(uuid, row, kind, secret, salt, passes, kib, nonce, root_key, command=b""):
+    """The secret of a recipient's slot: the secret key used once, and the recipient."""
+    pair = x25519(secret[0], BASE_POINT) + secret[1] if kind == 3 else b""
+    master = slot_master(uuid, row, kind, secret, salt, passes, kib, pair)
+    ad = slot_ad(uuid, row, kind, salt, passes, kib) + pair + command
     box, tag = xchacha20poly1305(kdf(master, 1, b"sfs-slot"), nonce, root_key, ad)
+    more = [(8, pair[:32]), (9, pair[32:])] if kind == 3 else [(10, command)] if kind == 4 else []
     return fields((1, u8(kind)), (2, salt), (3, u32(passes)), (4, u32(kib)), (5, nonce),
-                  (6, kdf(master, 2, b"sfs-slot")), (7, box + tag))
+                  (6, kdf(master, 2, b"sfs-slot")), (7, box + tag), *more)
+
+
+def slot_ad(uuid, row, kind, salt, passes, kib):
+    return (bytes([FORMAT]) + uuid + bytes([SLOT]) + u64(row) + bytes([kind]) + salt + u32(passes)
+            + u32(kib))
+
+
+def two_keys_box(keys, nonce, ad):
+    """
+    32 bytes and a tag that XChaCha20-Poly1305 opens under both keys. A tag is a polynomial of the
+    blocks at a point of its key, plus a number of its key; so with one block left to choose, two
+    tags are made equal by solving one linear equation, until the block is one of 128 bits.
+    """
+    p, high = (1 << 130) - 5, 1 << 128
+    ones = [chacha20(hchacha20(key, nonce[:16]), bytes(4) + nonce[16:], 0, 32) for key in keys]
+    r = [int.from_bytes(one[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF for one in ones]
+    end = [int.from_bytes(one[16:], "little") for one in ones]
+    head, tail = ad + pad16(ad), struct.pack("<QQ", len(ad), 32)
+    first = 0
+    while True:
+        first += 1
+        fixed = head + first.to_bytes(16, "little") + bytes(16) + tail
+        sums = []
+        for i in range(2):
+            acc = 0
+            for at in range(0, len(fixed), 16):
+                acc = (acc + int.from_bytes(fixed[at:at + 16], "little") + high) * r[i] % p
+            sums.append(acc)
+        for carry in range(-4, 5):
+            wanted = sums[1] + end[1] - sums[0] - end[0] + carry * high
+            block = wanted * pow(r[0] ** 2 - r[1] ** 2, -1, p) % p
+            if block >= high:
+                continue
+            box = first.to_bytes(16, "little") + block.to_bytes(16, "little")
+            data = ad + pad16(ad) + box + tail
+            tags = {poly1305(one, data) for one in ones}
+            if len(tags) == 1:
+                return box + tags.pop()
+
+
+def two_keys_slot(uuid, row, secrets, salt, nonce):
+    """A key file's slot whose wrapped key opens under two key files; the commitment is the first's."""
+    masters = [blake2b(salt, 32, secret) for secret in secrets]
+    box = two_keys_box([kdf(master, 1, b"sfs-slot") for master in masters], nonce,
+                       slot_ad(uuid, row, 1, salt, 0, 0))
+    return [fields((1, u8(1)), (2, salt), (3, u32(0)), (4, u32(0)), (5, nonce),
+                   (6, kdf(master, 2, b"sfs-slot")), (7, box)) for master in masters]
+
+
+def key_text(prefix, key):
+    coded = base64.urlsafe_b64encode(key + blake2b(prefix + key, 16)[:4])
+    return prefix + coded
 
 
 def counting(start, length):
@@ -264,6 +357,23 @@ def vectors():
     yield "slot_key_file", slot_key
     yield "slot_passphrase", slot_record(uuid, 2, 2, phrase, salt, 2, 64, nonce, root_key)
     yield "row_slot", row_hash(keys, SLOT, 1, 1, slot_key)
+
+    identity, once = counting(0xE0, 32), counting(0x20, 32)
+    recipient = x25519(identity, BASE_POINT)
+    yield "identity", identity
+    yield "identity_text", key_text(b"secretfs-identity:", identity)
+    yield "recipient", recipient
+    yield "recipient_text", key_text(b"secretfs-recipient:", recipient)
+    yield "ephemeral", once
+    yield "slot_recipient", slot_record(uuid, 3, 3, (once, recipient), salt, 0, 0, nonce, root_key)
+    command = b"/usr/libexec/unlock"
+    yield "command", command
+    yield "slot_command", slot_record(uuid, 4, 4, key_file, salt, 0, 0, nonce, root_key, command)
+    other = counting(0xC1, 32)
+    yield "other_key_file", other
+    one, two = two_keys_slot(uuid, 5, (key_file, other), salt, nonce)
+    yield "slot_two_keys", one
+    yield "slot_two_keys_other", two
 
     yield "record_root", fields((1, u64(7)), (2, u64(21)), (3, u64(1) + u64(2) + u64(3)),
                                 (4, u64(0x0123456789ABCDEF) + u64(0xFEDCBA9876543210)))
