@@ -5,12 +5,12 @@
 #include "fault.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CHECKSUM_BYTES 4
 #define CODED_BYTES (RECIPIENT_KEY_BYTES + CHECKSUM_BYTES)
-#define CODED_CHARS 48 /* base64 without padding: nothing is left over, so there is one form only \
-                        */
+#define CODED_CHARS 48 /* base64 without padding; nothing is left over: one form only */
 #define BASE64 sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
 _Static_assert(CODED_BYTES * 4 == CODED_CHARS * 3, "whole groups of base64");
@@ -65,10 +65,9 @@ static void checksum(const char *prefix, const unsigned char *key,
 /* in/out: coded  begins with the key; out: text  with a NUL at its end */
 static void print(const char *prefix, unsigned char coded[CODED_BYTES], char *text)
 {
-    size_t at = strlen(prefix);
+    size_t at = (size_t)snprintf(text, strlen(prefix) + 1, "%s", prefix);
 
     checksum(prefix, coded, coded + RECIPIENT_KEY_BYTES);
-    memcpy(text, prefix, at);
     sodium_bin2base64(text + at, CODED_CHARS + 1, coded, CODED_BYTES, BASE64);
 }
 
@@ -108,7 +107,7 @@ void recipient_print(const unsigned char key[static RECIPIENT_KEY_BYTES],
 
 enum store_err recipient_parse(const char *text, unsigned char ret_key[static RECIPIENT_KEY_BYTES])
 {
-    unsigned char coded[CODED_BYTES];
+    unsigned char coded[CODED_BYTES] = {0};
     size_t len = strlen(text);
     const char *reason;
 

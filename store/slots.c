@@ -60,7 +60,7 @@ enum store_err store_add_slot(struct store *store, const struct secbuf *root_key
     if (!store->writing)
         return outside("add");
     if (store->slots.count == KEYSLOT_MAX)
-        return fault(STORE_ERR_LIMIT, "add", "the key slot", "a store has 16 key slots at most");
+        return fault(STORE_ERR_LIMIT, "add", NULL, "a store has 16 key slots at most");
     enum store_err err = check_root_key(store, root_key);
     if (!err)
         err = keyslot_wrap(store->uuid, id, new_slot, KEYSLOT_DEFAULT_COST, root_key, &slot);
@@ -84,7 +84,7 @@ enum store_err store_remove_slot(struct store *store, uint64_t id)
     if (!found)
         return fault(STORE_ERR_NOT_FOUND, "remove", "the key slot", NULL);
     if (store->slots.count == 1)
-        return fault(STORE_ERR_INVALID, "remove", "the key slot",
+        return fault(STORE_ERR_INVALID, "remove", NULL,
                      "it is the last one, and nobody could open the store without it");
     enum store_err err = write_deletion(store, TABLE_SLOT, id);
     return err ? err : slots_read(store, &store->slots);

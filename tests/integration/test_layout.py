@@ -10,7 +10,7 @@ PUBLIC_HEADERS = {
     "store.h", "changes.h", "error.h", "policy.h", "secmem.h", "control.h", "identity.h",
     "credential.h", "rotation.h", "clock.h", "rekey.h", "slots.h", "recipient.h",
 }
-COMMON = {"--store", "--key-file", "--passphrase-fd"}
+COMMON = {"--store", "--key-file", "--passphrase-fd", "--identity", "--unlock-command"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 
