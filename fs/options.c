@@ -22,6 +22,9 @@ static const char usage[] =
     "  -V, --version   print the version\n"
     "\n"
     "  key_file=FILE     unlock with this key file\n"
+    "  identity=FILE     unlock with this identity\n"
+    "  unlock_command=FILE\n"
+    "                    run this program, whose standard output is the key\n"
     "  passphrase_fd=N   unlock with the passphrase read from this descriptor\n"
     "  subdir=PATH       show this directory of the store only\n"
     "  user=USER         run what reads the store as this user, not as the store's owner\n"
@@ -62,6 +65,8 @@ static const char *const accepted[] = {"ro",
 
 enum mount_option {
     KEY_FILE,
+    IDENTITY,
+    UNLOCK_COMMAND,
     PASSPHRASE_FD,
     SUBDIR,
     USER,
@@ -74,6 +79,8 @@ enum mount_option {
 
 static char *const names[] = {
     [KEY_FILE] = (char *)"key_file",
+    [IDENTITY] = (char *)"identity",
+    [UNLOCK_COMMAND] = (char *)"unlock_command",
     [PASSPHRASE_FD] = (char *)"passphrase_fd",
     [SUBDIR] = (char *)"subdir",
     [USER] = (char *)"user",
@@ -123,8 +130,8 @@ static bool find_user(const char *text, struct options *o)
 
 static bool takes_value(int which)
 {
-    return which == USER || which == KEY_FILE || which == PASSPHRASE_FD || which == SUBDIR ||
-           which == WORKERS;
+    return which == USER || which == KEY_FILE || which == IDENTITY || which == UNLOCK_COMMAND ||
+           which == PASSPHRASE_FD || which == SUBDIR || which == WORKERS;
 }
 
 static bool set(struct options *o, int which, char *value)
@@ -141,6 +148,10 @@ static bool set(struct options *o, int which, char *value)
     bool valid = true;
     if (which == KEY_FILE)
         o->key_file = value;
+    else if (which == IDENTITY)
+        o->identity = value;
+    else if (which == UNLOCK_COMMAND)
+        o->unlock_command = value;
     else if (which == SUBDIR)
         o->subdir = value;
     else if (which == USER)
@@ -193,6 +204,13 @@ static void refuse_option(const char *word)
         log_error("unknown option '-%c'; see 'secretfs --help'", optopt);
 }
 
+/* How many ways to unlock the store are named. */
+static int count_keys(const struct options *o)
+{
+    return (o->key_file != NULL) + (o->identity != NULL) + (o->unlock_command != NULL) +
+           (o->passphrase_fd >= 0);
+}
+
 enum options_result options_parse(int argc, char **argv, struct options *ret_options)
 {
     static const struct option long_options[] = {
@@ -240,9 +258,9 @@ enum options_result options_parse(int argc, char **argv, struct options *ret_opt
         log_error("a store and a mount point are needed; see 'secretfs --help'");
         return OPTIONS_BAD;
     }
-    if (o.key_file && o.passphrase_fd >= 0) {
-        log_error(
-            "options 'key_file' and 'passphrase_fd' exclude each other; see 'secretfs --help'");
+    if (count_keys(&o) > 1) {
+        log_error("options 'key_file', 'passphrase_fd', 'identity' and 'unlock_command' exclude "
+                  "each other; see 'secretfs --help'");
         return OPTIONS_BAD;
     }
     o.store = argv[optind];

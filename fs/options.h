@@ -13,7 +13,9 @@
 struct options {
     const char *store; /* all strings live as long as the program */
     const char *mountpoint;
-    const char *key_file;
+    const char *key_file; /* of these four one is given at most */
+    const char *identity;
+    const char *unlock_command;
     int passphrase_fd; /* -1: none */
     const char *subdir;
     const char *user; /* NULL: the store's owner */

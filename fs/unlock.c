@@ -1,17 +1,24 @@
 /*
- * Unlocking. A daemon asks nobody: without a passphrase descriptor it takes the key file.
+ * Unlocking. A daemon asks nobody: a passphrase needs a descriptor.
  */
 #include "unlock.h"
 #include "credential.h"
 #include "log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static enum store_err read_passphrase(int fd, struct secbuf *ret_passphrase)
+static enum store_err read_passphrase(const struct store *store, int fd,
+                                      struct secbuf *ret_passphrase)
 {
+    if (fd < 0) {
+        log_error("cannot unlock '%s': it opens with a passphrase; give -o passphrase_fd=N",
+                  store_path(store));
+        return STORE_ERR_KEY;
+    }
     enum store_err err = credential_read_passphrase(fd, ret_passphrase);
     close(fd);
     if (err)
@@ -19,45 +26,72 @@ static enum store_err read_passphrase(int fd, struct secbuf *ret_passphrase)
     return err;
 }
 
-static enum store_err read_key_file(const struct store *store, const char *named,
-                                    struct secbuf *ret_key)
+static enum store_err read_secret(const struct store *store, const struct options *options,
+                                  const struct credential_source *source, struct secbuf *ret_secret)
 {
-    char *path = NULL;
-    bool chosen = false;
-    enum store_err err = credential_key_file(named, &path, &chosen);
-    if (!err && !chosen && !store_has_slot(store, STORE_SLOT_KEYFILE)) {
-        log_error("cannot unlock '%s': it opens with a passphrase; give -o passphrase_fd=N",
+    char action[64];
+
+    if (source->kind == STORE_SLOT_PASSPHRASE)
+        return read_passphrase(store, options->passphrase_fd, ret_secret);
+    if (source->path == NULL) {
+        log_error("cannot unlock '%s': it opens with an unlock command; name it with "
+                  "-o unlock_command=FILE",
                   store_path(store));
-        err = STORE_ERR_KEY;
-    } else {
-        if (!err)
-            err = credential_read_key_file(path, ret_key);
-        if (err)
-            log_store_error("use the key file", path ? path : CREDENTIAL_KEY_FILE, err);
+        return STORE_ERR_KEY;
     }
-    free(path);
+    enum store_err err = credential_read(source, ret_secret);
+    if (err) {
+        snprintf(action, sizeof action, "use %s", credential_name(source->kind));
+        log_store_error(action, source->path, err);
+    }
+    return err;
+}
+
+static void refuse(struct store *store, const struct credential_source *source)
+{
+    char tried[CREDENTIAL_TRIED_MAX];
+
+    credential_tried(store, source->kind, tried);
+    if (source->path)
+        log_error("cannot unlock '%s': no key slot opens with %s '%s' (%s)", store_path(store),
+                  credential_name(source->kind), source->path, tried);
+    else
+        log_error("cannot unlock '%s': no key slot opens with the passphrase (%s)",
+                  store_path(store), tried);
+}
+
+static enum store_err unlock_with(struct store *store, const struct options *options,
+                                  const struct credential_source *source,
+                                  struct secbuf *ret_root_key)
+{
+    SECBUF_AUTO struct secbuf secret = SECBUF_INIT;
+    struct store_credential credential = {source->kind, &secret};
+
+    enum store_err err = read_secret(store, options, source, &secret);
+    if (err)
+        return err;
+    err = store_root_key(store, &credential, ret_root_key);
+    if (err == STORE_ERR_KEY)
+        refuse(store, source);
+    else if (err)
+        log_store_error("unlock", store_path(store), err);
     return err;
 }
 
 static enum store_err unlock(struct store *store, const struct options *options,
                              struct secbuf *ret_root_key)
 {
-    SECBUF_AUTO struct secbuf secret = SECBUF_INIT;
-    struct store_credential credential = {.secret = &secret};
-    enum store_err err;
+    const struct credential_named named = {options->key_file, options->identity,
+                                           options->unlock_command, options->passphrase_fd};
+    struct credential_source source;
 
-    if (options->passphrase_fd >= 0) {
-        credential.kind = STORE_SLOT_PASSPHRASE;
-        err = read_passphrase(options->passphrase_fd, &secret);
-    } else {
-        credential.kind = STORE_SLOT_KEYFILE;
-        err = read_key_file(store, options->key_file, &secret);
-    }
-    if (err)
-        return err;
-    err = store_root_key(store, &credential, ret_root_key);
-    if (err)
+    enum store_err err = credential_choose(store, &named, &source);
+    if (err) {
         log_store_error("unlock", store_path(store), err);
+        return err;
+    }
+    err = unlock_with(store, options, &source, ret_root_key);
+    free(source.path);
     return err;
 }
 

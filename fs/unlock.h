@@ -8,7 +8,7 @@
 #include "store.h"
 
 /*
- * Unwrap the root key with the key file or passphrase that the options or the environment name.
+ * Unwrap the root key with the credential that the options or the environment name.
  * A failure is one line on standard error.
  * out:    ret_root_key  caller owns
  *         ret_path      the absolute path of the store; caller frees

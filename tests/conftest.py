@@ -35,7 +35,9 @@ def machine():
     assert os.geteuid() == 0, "the tests mount and change users: run them as root"
     for program in (harness.SECRETCTL, harness.SECRETFS):
         assert program.exists(), f"{program} is not built; see tests/README.md"
-    for variable in ("SECRETFS_STORE", "SECRETFS_KEY_FILE", "CREDENTIALS_DIRECTORY"):
+    for variable in (
+        "SECRETFS_STORE", "SECRETFS_KEY_FILE", "SECRETFS_IDENTITY", "CREDENTIALS_DIRECTORY"
+    ):
         os.environ.pop(variable, None)
     os.umask(0o022)
 

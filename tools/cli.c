@@ -25,6 +25,10 @@ const struct cli_option cli_common_options[] = {
      ", $CREDENTIALS_DIRECTORY/" CREDENTIAL_NAME ", " CREDENTIAL_KEY_FILE ")"},
     {CLI_OPTION_PASSPHRASE_FD, "passphrase-fd", "N",
      "read the passphrase from descriptor N, up to a newline or the end"},
+    {CLI_OPTION_IDENTITY, "identity", "F",
+     "the identity (default $" CREDENTIAL_IDENTITY_VARIABLE ", " CREDENTIAL_IDENTITY ")"},
+    {CLI_OPTION_UNLOCK_COMMAND, "unlock-command", "F",
+     "run this program, whose standard output is the key"},
     {CLI_OPTION_NO_WAIT, "no-wait", NULL, "do not wait until the mounts show the change"},
     {CLI_OPTION_JSON, "json", NULL, "print JSON"},
     {CLI_OPTION_HELP, "help", NULL, "print this help"},
@@ -110,6 +114,12 @@ static enum status take_common(struct cli *cli, const struct cli_option *option,
         break;
     case CLI_OPTION_KEY_FILE:
         cli->key_file = arg;
+        break;
+    case CLI_OPTION_IDENTITY:
+        cli->identity = arg;
+        break;
+    case CLI_OPTION_UNLOCK_COMMAND:
+        cli->unlock_command = arg;
         break;
     case CLI_OPTION_PASSPHRASE_FD:
         if (!text_number(arg, INT_MAX, &fd))
@@ -236,6 +246,13 @@ static void apply_environment(struct cli *cli)
         cli->store_path = CLI_STORE_DEFAULT;
 }
 
+/* How many ways to unlock the store are named. */
+static int count_keys(const struct cli *cli)
+{
+    return (cli->key_file != NULL) + (cli->identity != NULL) + (cli->unlock_command != NULL) +
+           (cli->passphrase_fd >= 0);
+}
+
 static enum status parse_command(struct cli *cli, int argc, char **argv)
 {
     struct parser parser = {.shorts = ":"};
@@ -255,9 +272,9 @@ static enum status parse_command(struct cli *cli, int argc, char **argv)
     }
     if (status == STATUS_DONE && !cli->help)
         status = check_operands(cli);
-    if (status == STATUS_DONE && cli->key_file && cli->passphrase_fd >= 0)
-        status =
-            fail_usage(cli->command->name, "'--key-file' and '--passphrase-fd' exclude each other");
+    if (status == STATUS_DONE && count_keys(cli) > 1)
+        status = fail_usage(cli->command->name, "'--key-file', '--passphrase-fd', '--identity' and "
+                                                "'--unlock-command' exclude each other");
     return status;
 }
 

@@ -30,6 +30,8 @@ enum cli_key {
     CLI_OPTION_STORE = 256,
     CLI_OPTION_KEY_FILE,
     CLI_OPTION_PASSPHRASE_FD,
+    CLI_OPTION_IDENTITY,
+    CLI_OPTION_UNLOCK_COMMAND,
     CLI_OPTION_NO_WAIT,
     CLI_OPTION_JSON,
     CLI_OPTION_HELP,
@@ -74,9 +76,11 @@ struct cli {
     bool json;
     bool no_wait;
     const char *store_path;
-    const char *key_file;    /* or NULL */
-    int passphrase_fd;       /* or -1 */
-    struct cli_given *given; /* in their order */
+    const char *key_file;       /* or NULL; of these four one is given at most */
+    const char *identity;       /* or NULL */
+    const char *unlock_command; /* or NULL */
+    int passphrase_fd;          /* or -1 */
+    struct cli_given *given;    /* in their order */
     size_t given_count;
     char **operands;
     int operand_count;

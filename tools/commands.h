@@ -60,6 +60,12 @@ enum status setfacl_run(struct cli *cli);
 
 enum status getfacl_run(struct cli *cli);
 
+extern const struct cli_option key_options[];
+enum status key_run(struct cli *cli);
+
+extern const struct cli_option identity_options[];
+enum status identity_run(struct cli *cli);
+
 enum status check_run(struct cli *cli);
 
 enum status status_run(struct cli *cli);

@@ -27,7 +27,8 @@ static const char expire_notes[] =
 /* name, function, operands from … to, prints data, commits, synopsis, options, description, notes
  */
 static const struct command commands[] = {
-    {"init", init_run, 0, 0, true, false, "[--key-file F | --passphrase | --passphrase-fd N]",
+    {"init", init_run, 0, 0, true, false,
+     "[--key-file F | --passphrase | --passphrase-fd N | --recipient PUB | --unlock-command F]",
      init_options, "Make a new store, and its key file where there is none.", NULL},
     {"put", put_run, 1, CLI_MANY, true, true,
      "PATH [--file F | --generate SPEC] [--owner U] [--group G] [--mode M] [--acl SPEC] "
@@ -94,6 +95,16 @@ static const struct command commands[] = {
      "SPEC is a list such as u:alice:r,g:web:r,m::r,o::-; with -x, without the permissions.\n"},
     {"getfacl", getfacl_run, 1, CLI_MANY, true, false, "PATH...", NULL,
      "Print the ACL, as getfacl(1) does.", NULL},
+    {"key", key_run, 1, 2, true, true,
+     "ls | add (--new-key-file F | --new-passphrase | --new-passphrase-fd N | --recipient PUB | "
+     "--new-unlock-command F) | rm ID",
+     key_options, "List the key slots, each a way to unlock the store; add or remove one.",
+     "'add' needs a key that opens the store, and a new one; 'rm' takes a number from 'ls'. A copy "
+     "of\n"
+     "the store that was made before still opens with the key that is removed.\n"},
+    {"identity", identity_run, 1, 1, true, false, "new [--out F] | show", identity_options,
+     "Make an identity to unlock stores with, or tell its public key.",
+     "Whoever has a store gives it a key slot for the public key: see 'secretctl key'.\n"},
     {"check", check_run, 0, 0, true, false, "", NULL,
      "Verify every record of the store, and decrypt every value.", NULL},
     {"status", status_run, 0, 0, true, false, "", NULL,

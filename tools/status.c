@@ -3,6 +3,7 @@
  */
 #include "commands.h"
 #include "control.h"
+#include "keys.h"
 #include "mounts.h"
 #include "output.h"
 #include "text.h"
@@ -68,11 +69,22 @@ static void print_daemon(const json_t *daemon, uint64_t generation)
            json_integer_value(json_object_get(daemon, "restarts")));
 }
 
+static void print_kinds(const struct store *store)
+{
+    const char *between = "";
+
+    for (unsigned k = STORE_SLOT_KEYFILE; k <= STORE_SLOT_COMMAND; k++) {
+        enum store_slot_kind kind = (enum store_slot_kind)k;
+        if (!store_has_slot(store, kind))
+            continue;
+        printf("%s%s", between, keys_kind_name(kind));
+        between = ", ";
+    }
+}
+
 static void print_report(const struct cli *cli, const struct report *report)
 {
     const struct store_stats *stats = &report->stats;
-    bool keyfile = store_has_slot(cli->store, STORE_SLOT_KEYFILE);
-    bool passphrase = store_has_slot(cli->store, STORE_SLOT_PASSPHRASE);
 
     printf("store:       ");
     text_print(stdout, report->path);
@@ -83,8 +95,9 @@ static void print_report(const struct cli *cli, const struct report *report)
     printf("directories: %" PRIu64 "\n", stats->directories);
     printf("deleted:     %" PRIu64 "\n", stats->deleted);
     printf("versions:    %" PRIu64 "\n", stats->versions);
-    printf("key slots:   %" PRIu32 " (%s%s%s)\n", stats->slots, keyfile ? "keyfile" : "",
-           keyfile && passphrase ? ", " : "", passphrase ? "passphrase" : "");
+    printf("key slots:   %" PRIu32 " (", stats->slots);
+    print_kinds(cli->store);
+    printf(")\n");
     printf("file size:   %" PRIu64 "\n", report->file_bytes);
     printf("mounted at:  ");
     if (report->mounts.count == 0)

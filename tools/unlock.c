@@ -1,75 +1,66 @@
 /*
- * Which key opens the store: a key file or passphrase named for this run, else the service
- * manager's credential or the default key file, else a passphrase asked for on the terminal.
- *
- * What was not named is tried only where the store has a slot of its kind. Knows no command.
+ * Which key opens the store: what is named for this run, else what the library chooses, asked for
+ * on the terminal where that is a passphrase. Knows no command.
  */
 #include "unlock.h"
 
 #include "auto.h"
-#include "credential.h"
 #include "keys.h"
 #include "prompt.h"
 
-static enum status unlock_passphrase(const struct cli *cli, const struct task *task)
+static enum status read_passphrase(const struct cli *cli, const struct task *task,
+                                   struct secbuf *ret_passphrase)
 {
-    SECBUF_AUTO struct secbuf passphrase = SECBUF_INIT;
-    struct store_credential credential = {STORE_SLOT_PASSPHRASE, &passphrase};
     enum status status;
-    enum store_err err;
 
     if (cli->passphrase_fd >= 0)
-        status = keys_read_passphrase(task, STATUS_LOCKED, cli->passphrase_fd, &passphrase);
-    else
-        status =
-            prompt_once(task, STATUS_LOCKED, "Passphrase: ", STORE_PASSPHRASE_MAX, &passphrase);
-    if (status != STATUS_DONE)
-        return status;
-    if (passphrase.len == 0)
+        return keys_read_passphrase(task, STATUS_LOCKED, cli->passphrase_fd, ret_passphrase);
+    status = prompt_once(task, STATUS_LOCKED, "Passphrase: ", STORE_PASSPHRASE_MAX, ret_passphrase);
+    if (status == STATUS_DONE && ret_passphrase->len == 0)
         return fail(task, STATUS_LOCKED, NULL, "the passphrase is empty");
-    err = store_unlock(cli->store, &credential);
-    if (err == STORE_ERR_KEY)
-        return fail(task, STATUS_LOCKED, NULL, "no key slot opens with this passphrase");
-    return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
+    return status;
 }
 
-static enum status unlock_keyfile(const struct cli *cli, const struct task *task, const char *path)
+static enum status read_secret(const struct cli *cli, const struct task *task,
+                               const struct credential_source *source, struct secbuf *ret_secret)
 {
-    SECBUF_AUTO struct secbuf key = SECBUF_INIT;
-    struct store_credential credential = {STORE_SLOT_KEYFILE, &key};
-    enum status status = keys_read_file(path, &key);
-    enum store_err err;
-
-    if (status != STATUS_DONE)
-        return status;
-    err = store_unlock(cli->store, &credential);
-    if (err == STORE_ERR_KEY)
-        return fail(task, STATUS_LOCKED, "name the right one with --key-file",
-                    "no key slot opens with the key file '%s'", path);
-    return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
-}
-
-static enum status unlock(const struct cli *cli, const struct task *task)
-{
-    bool keyfile_slot = store_has_slot(cli->store, STORE_SLOT_KEYFILE);
-    bool passphrase_slot = store_has_slot(cli->store, STORE_SLOT_PASSPHRASE);
-    AUTO_FREE char *path = NULL;
-    bool chosen;
-    enum store_err err;
-
-    if (cli->passphrase_fd >= 0)
-        return unlock_passphrase(cli, task);
-    err = credential_key_file(cli->key_file, &path, &chosen);
-    if (err != STORE_OK)
-        return fail_store(task, err);
-    if (chosen || (keyfile_slot && (!passphrase_slot || access(path, F_OK) == 0)))
-        return unlock_keyfile(cli, task, path);
-    if (passphrase_slot)
-        return unlock_passphrase(cli, task);
+    if (source->kind == STORE_SLOT_PASSPHRASE)
+        return read_passphrase(cli, task, ret_secret);
+    if (source->path)
+        return keys_read(source, ret_secret);
+    if (store_has_slot(cli->store, STORE_SLOT_COMMAND))
+        return fail(task, STATUS_LOCKED, "name it with --unlock-command",
+                    "it opens with an unlock command");
     return fail(task, STATUS_LOCKED, NULL, "it has no key slot of a known kind");
 }
 
-enum status unlock_store(struct cli *cli, enum store_access access)
+static enum status unlock(const struct cli *cli, const struct task *task,
+                          struct secbuf *ret_root_key)
+{
+    const struct credential_named named = {cli->key_file, cli->identity, cli->unlock_command,
+                                           cli->passphrase_fd};
+    SECBUF_AUTO struct secbuf secret = SECBUF_INIT;
+    struct credential_source source = {.path = NULL};
+    enum store_err err = credential_choose(cli->store, &named, &source);
+    AUTO_FREE char *path = source.path;
+    enum status status;
+
+    if (err != STORE_OK)
+        return fail_store(task, err);
+    status = read_secret(cli, task, &source, &secret);
+    if (status != STATUS_DONE)
+        return status;
+    err =
+        store_root_key(cli->store, &(struct store_credential){source.kind, &secret}, ret_root_key);
+    if (err == STORE_ERR_KEY)
+        return keys_refused(cli->store, task, &source);
+    if (err == STORE_OK)
+        err = store_unlock_root(cli->store, ret_root_key);
+    return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
+}
+
+enum status unlock_store_root(struct cli *cli, enum store_access access,
+                              struct secbuf *ret_root_key)
 {
     const struct task open_task = {"open the store", cli->store_path};
     const struct task unlock_task = {"unlock the store", cli->store_path};
@@ -79,9 +70,16 @@ enum status unlock_store(struct cli *cli, enum store_access access)
 
     if (err != STORE_OK)
         return fail_store(&open_task, err);
-    status = unlock(cli, &unlock_task);
+    status = unlock(cli, &unlock_task, ret_root_key);
     if (status != STATUS_DONE)
         return status;
     err = store_load(cli->store);
     return err == STORE_OK ? STATUS_DONE : fail_store(&load_task, err);
+}
+
+enum status unlock_store(struct cli *cli, enum store_access access)
+{
+    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
+
+    return unlock_store_root(cli, access, &root_key);
 }

@@ -544,6 +544,8 @@ COMMANDS = [
     "chmod",
     "setfacl",
     "getfacl",
+    "key",
+    "identity",
     "check",
     "status",
     "upgrade",

@@ -117,6 +117,8 @@ static void assert_run(const struct run *r)
 static void assert_defaults(const struct options *o)
 {
     assert_null(o->key_file);
+    assert_null(o->identity);
+    assert_null(o->unlock_command);
     assert_null(o->subdir);
     assert_int_equal(o->passphrase_fd, -1);
     assert_int_equal(o->workers, 3);
@@ -155,6 +157,12 @@ static void test_every_option(void **state)
     struct options o = parse_list("key_file=/etc/the=key");
     assert_string_equal(o.key_file, "/etc/the=key");
     o.key_file = NULL;
+    o.identity = parse_list("identity=/etc/id").identity;
+    assert_string_equal(o.identity, "/etc/id");
+    o.identity = NULL;
+    o.unlock_command = parse_list("unlock_command=/bin/key=x").unlock_command;
+    assert_string_equal(o.unlock_command, "/bin/key=x");
+    o.unlock_command = NULL;
     assert_defaults(&o);
     o = parse_list("passphrase_fd=0");
     assert_int_equal(o.passphrase_fd, 0);
@@ -301,7 +309,8 @@ static void test_bad_values(void **state)
         {"user", "4294967295"},
         {"user", "987654321"},
     };
-    static const char *const need[] = {"key_file", "passphrase_fd", "subdir", "workers"};
+    static const char *const need[] = {"key_file",      "identity", "unlock_command",
+                                       "passphrase_fd", "subdir",   "workers"};
     static const char *const take_none[] = {"direct_io", "allow_other", "allow_swap", "debug"};
     char option[128];
     char message[160];
@@ -342,8 +351,12 @@ static void test_operands(void **state)
 static void test_conflict(void **state)
 {
     (void)state;
-    static const char message[] = "options 'key_file' and 'passphrase_fd' exclude each other";
+    static const char message[] = "options 'key_file', 'passphrase_fd', 'identity' and "
+                                  "'unlock_command' exclude each other";
     assert_bad(message, "-o", "key_file=k,passphrase_fd=0", "store.db", "/mnt/point");
+    assert_bad(message, "-o", "key_file=k,identity=i", "store.db", "/mnt/point");
+    assert_bad(message, "-o", "unlock_command=/c,identity=i", "store.db", "/mnt/point");
+    assert_bad(message, "-o", "unlock_command=/c,passphrase_fd=0", "store.db", "/mnt/point");
     assert_bad(message, "-o", "passphrase_fd=3", "store.db", "/mnt/point", "-o", "key_file=k");
 }
 

@@ -17,7 +17,7 @@ _secretctl_find_command()
     command=
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --store | --key-file | --passphrase-fd) ((i++)) ;;
+        --store | --key-file | --passphrase-fd | --identity | --unlock-command) ((i++)) ;;
         -*) ;;
         *)
             command=${COMP_WORDS[i]}
@@ -33,7 +33,7 @@ _secretctl()
 
     _secretctl_find_command
     case $prev in
-    --store | --key-file | --file | --mount | --pid-file)
+    --store | --key-file | --identity | --unlock-command | --new-key-file | --new-unlock-command | --out | --file | --mount | --pid-file)
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
@@ -53,7 +53,7 @@ _secretctl()
         return
         ;;
     --signal) words='HUP INT TERM USR1 USR2' ;;
-    --passphrase-fd | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | --timeout | --recovery | -m | --modify | -x | --remove)
+    --passphrase-fd | --new-passphrase-fd | --recipient | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | --timeout | --recovery | -m | --modify | -x | --remove)
         return
         ;;
     --version) [[ $command == get ]] && return ;;
@@ -67,6 +67,10 @@ _secretctl()
             words=$(_secretctl_help | grep -v '^-')
         elif [[ $command == label ]]; then
             words='current previous pending none'
+        elif [[ $command == key ]]; then
+            words='ls add rm'
+        elif [[ $command == identity ]]; then
+            words='new show'
         fi
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
