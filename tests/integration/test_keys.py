@@ -1,5 +1,6 @@
 """Key slots: telling, adding and removing them; identities; unlock commands; what wrong keys are told."""
 
+import base64
 import json
 import os
 import re
@@ -345,6 +346,24 @@ def test_any_recipient_opens_the_store(store, folder, mount):
     assert (served.path / "a").read_bytes() == b"value"
 
 
+def test_the_identity_of_the_host_is_found(store, rotators, mount):
+    """Where neither a key file nor the environment is there for it."""
+    etc = rotators.parent
+    public = run([SECRETCTL, "identity", "new"]).stdout.decode().strip()
+    assert SECRET.fullmatch((etc / "identity").read_text())
+    store.put("a", b"value")
+    store.ctl("key", "add", "--recipient", public)
+    bare = opening(store)
+    assert bare.get("a") == b"value"
+    served = mount(of=SimpleNamespace(path=store.path, unlock=[]))
+    assert (served.path / "a").read_bytes() == b"value"
+    shutil.copy(store.key, etc / "key")
+    (etc / "identity").unlink()
+    assert bare.get("a") == b"value"
+    (etc / "key").unlink()
+    bare.refuses(LOCKED, "ls")
+
+
 def test_a_store_is_made_for_a_recipient(folder):
     public = new_identity(folder / "identity")
     store = opening(Store(folder), "--identity", folder / "identity")
@@ -355,6 +374,19 @@ def test_a_store_is_made_for_a_recipient(folder):
     assert slots(store) == [(1, "recipient")]
     done = run(store.argv("init"), status=USAGE)
     assert "--recipient" in one_line(done.stderr, "secretctl")
+
+
+def test_the_store_has_no_identity_and_no_key_of_a_command_in_it(store, folder):
+    public = new_identity(folder / "identity")
+    command = key_command(folder)
+    store.ctl("key", "add", "--recipient", public)
+    store.ctl("key", "add", "--new-unlock-command", command)
+    text = (folder / "identity").read_text().strip().partition(":")[2]
+    identity = base64.urlsafe_b64decode(text)[:32]
+    files = b"".join(path.read_bytes() for path in store.files())
+    for secret in (identity, text.encode(), (folder / "unlock.key").read_bytes()):
+        assert secret not in files
+    assert str(command).encode() in files, "what is public is there, so it was looked for rightly"
 
 
 def mistyped(public):

@@ -77,6 +77,20 @@ def test_init_and_unlock_prompt_for_the_passphrase(folder):
     assert b"[]" in terminal.output
 
 
+def test_a_new_passphrase_is_asked_for_twice(store):
+    for answers, status in (((VALUE, b"another"), FAILED), ((b"", b""), FAILED), ((VALUE,) * 2, 0)):
+        terminal = Terminal(store.argv("key", "add", "--new-passphrase"))
+        for number, answer in enumerate(answers, 1):
+            terminal.answer(answer, prompts=number)
+        assert terminal.status() == status
+        assert VALUE not in terminal.output
+    assert [slot["kind"] for slot in store.json("key", "ls")] == ["keyfile", "passphrase"]
+    store.key.unlink()
+    terminal = Terminal([SECRETCTL, "--store", store.path, "ls"])
+    terminal.answer(VALUE, prompts=1)
+    assert terminal.status() == 0
+
+
 def test_get_adds_nothing_at_a_terminal(store):
     store.put("a", VALUE)
     terminal = Terminal(store.argv("get", "a"))
