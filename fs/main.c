@@ -193,8 +193,9 @@ static void begin_rekey(struct daemon *d, struct control_connection *connection)
     struct control_reply reply = reply_of(d);
     struct secbuf *message = &d->control.message;
 
-    reply.error = supervisor_begin_rekey(
-        &d->supervisor, message->data + offsetof(struct control_rekey_request, root_key));
+    const unsigned char *keys = message->data + offsetof(struct control_rekey_request, root_key);
+
+    reply.error = supervisor_begin_rekey(&d->supervisor, keys, keys + STORE_KEY_BYTES);
     secbuf_wipe(message);
     control_server_await_rekey(connection, &reply);
 }

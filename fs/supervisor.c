@@ -278,12 +278,12 @@ int supervisor_upgrade(struct supervisor *s)
     return ENOEXEC;
 }
 
-int supervisor_begin_rekey(struct supervisor *s, const unsigned char *new_key)
+int supervisor_begin_rekey(struct supervisor *s, const unsigned char *root_key,
+                           const unsigned char *new_key)
 {
-    if (s->rekeying || s->other_key.len || s->pid == 0 || !s->serving)
-        return EBUSY;
-    if (secbuf_alloc(&s->other_key, STORE_KEY_BYTES) != STORE_OK)
+    if (secbuf_reserve(&s->other_key, STORE_KEY_BYTES) != STORE_OK)
         return ENOMEM;
+    memcpy(s->root_key->data, root_key, STORE_KEY_BYTES);
     memcpy(s->other_key.data, new_key, STORE_KEY_BYTES);
     s->other_key.len = STORE_KEY_BYTES;
     s->rekeying = true;

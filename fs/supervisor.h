@@ -72,10 +72,11 @@ bool supervisor_has_worker(const struct supervisor *supervisor);
 
 /*
  * A rekey is about to be committed: have no worker until it is over, so that nobody reads what
- * can't be opened. Then one is started with `new_key` (copied), or with the key from before where
- * that does not open the store. Return false, and an errno, after one line on standard error.
+ * can't be opened. Then one is started with `new_key`, or with `root_key` where that does not open
+ * the store. Both are copied. Returns 0 or an errno.
  */
-int supervisor_begin_rekey(struct supervisor *supervisor, const unsigned char *new_key);
+int supervisor_begin_rekey(struct supervisor *supervisor, const unsigned char *root_key,
+                           const unsigned char *new_key);
 void supervisor_end_rekey(struct supervisor *supervisor);
 
 /*

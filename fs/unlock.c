@@ -70,7 +70,7 @@ static enum store_err unlock_with(struct store *store, const struct options *opt
     enum store_err err = read_secret(store, options, source, &secret);
     if (err)
         return err;
-    err = store_root_key(store, &credential, ret_root_key);
+    err = store_root_key(store, &credential, ret_root_key, NULL);
     if (err == STORE_ERR_KEY)
         refuse(store, source);
     else if (err)

@@ -291,7 +291,7 @@ struct control_rekey {
 };
 
 static enum store_err ask_to_rekey(const struct store *store, const struct secbuf *root_key,
-                                   struct daemons *d, int timeout_ms)
+                                   const struct secbuf *new_key, struct daemons *d, int timeout_ms)
 {
     SECBUF_AUTO struct secbuf message = SECBUF_INIT;
     size_t count;
@@ -302,6 +302,8 @@ static enum store_err ask_to_rekey(const struct store *store, const struct secbu
     message.len = sizeof(struct control_rekey_request);
     memcpy(message.data + offsetof(struct control_rekey_request, root_key), root_key->data,
            STORE_KEY_BYTES);
+    memcpy(message.data + offsetof(struct control_rekey_request, new_key), new_key->data,
+           STORE_KEY_BYTES);
     d->rekey = &message;
     err = ask_daemons(store, d, timeout_ms, &count);
     d->rekey = NULL;
@@ -309,7 +311,8 @@ static enum store_err ask_to_rekey(const struct store *store, const struct secbu
 }
 
 enum store_err control_rekey_begin(const struct store *store, const struct secbuf *root_key,
-                                   int timeout_ms, control_visit_fn *visit, void *arg,
+                                   const struct secbuf *new_key, int timeout_ms,
+                                   control_visit_fn *visit, void *arg,
                                    struct control_rekey **ret_rekey)
 {
     struct control_rekey *rekey = calloc(1, sizeof *rekey);
@@ -318,7 +321,7 @@ enum store_err control_rekey_begin(const struct store *store, const struct secbu
         return fault(STORE_ERR_NO_MEMORY, "ask", "the daemons", NULL);
     rekey->daemons =
         (struct daemons){.request = {.verb = CONTROL_REKEY}, .visit = visit, .arg = arg};
-    enum store_err err = ask_to_rekey(store, root_key, &rekey->daemons, timeout_ms);
+    enum store_err err = ask_to_rekey(store, root_key, new_key, &rekey->daemons, timeout_ms);
     if (err)
         control_rekey_end(rekey);
     else

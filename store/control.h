@@ -36,7 +36,8 @@ struct control_request {
 /* What is sent with CONTROL_REKEY. */
 struct control_rekey_request {
     struct control_request request;
-    unsigned char root_key[STORE_KEY_BYTES]; /* the new one */
+    unsigned char root_key[STORE_KEY_BYTES]; /* that opens the store now, */
+    unsigned char new_key[STORE_KEY_BYTES];  /* and that will do so */
 };
 
 struct control_reply {
@@ -114,15 +115,16 @@ STORE_CHECKED enum store_err control_ask_readers(const struct store *store, int 
 
 /*
  * Have every daemon that serves the file of `store` ready for a rekey: each stops reading from the
- * store, lets its readers wait, and is told the new root key. When control_rekey_end() is called,
- * or this process ends, it goes on with whichever key opens the store then.
- * in:     visit  as in control_ask(); a reply with an error: this daemon is not ready
+ * store, lets its readers wait, and is told both root keys, the present and the new one. When
+ * control_rekey_end() is called, or this process ends, it goes on with whichever key opens the
+ * store then. in:     visit  as in control_ask(); a reply with an error: this daemon is not ready
  * out:    ret_rekey  control_rekey_end(), whatever the replies were
  * errors: IO, NO_MEMORY, MEMORY_LOCK
  */
 struct control_rekey;
 STORE_CHECKED enum store_err control_rekey_begin(const struct store *store,
-                                                 const struct secbuf *root_key, int timeout_ms,
+                                                 const struct secbuf *root_key,
+                                                 const struct secbuf *new_key, int timeout_ms,
                                                  control_visit_fn *visit, void *arg,
                                                  struct control_rekey **ret_rekey);
 void control_rekey_end(struct control_rekey *rekey);

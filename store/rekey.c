@@ -83,7 +83,7 @@ static enum store_err replace_slots(struct work *w)
     for (size_t i = 0; i < w->rekey->slot_count && !err; i++) {
         const struct store_rekey_slot *wanted = &w->rekey->slots[i];
         struct keyslot slot;
-        err = keyslot_wrap(store->uuid, wanted->id, wanted->credential, KEYSLOT_DEFAULT_COST,
+        err = keyslot_wrap(store->uuid, wanted->id, &wanted->slot, KEYSLOT_DEFAULT_COST,
                            &w->root_key, &slot);
         if (!err)
             err = write_slot(store, wanted->id, &slot);

@@ -4,12 +4,12 @@
 #ifndef STORE_REKEY_H
 #define STORE_REKEY_H
 
-#include "store.h"
+#include "slots.h"
 
 /* A key slot that is to open the store afterwards, and what opens it. */
 struct store_rekey_slot {
     uint64_t id; /* its number, which it keeps */
-    const struct store_credential *credential;
+    struct store_new_slot slot;
 };
 
 struct store_rekey {
@@ -30,7 +30,7 @@ struct store_rekey {
  * Seal every row under a new random root key, in one transaction and one commit. Killed at any
  * point, the store opens with the old key or with the new one, wholly. Outside a transaction of the
  * caller's; the store is loaded. What the old key can read is left in the write-ahead log until
- * store_compact(). About 10 µs a secret, and as much disk space as the store takes.
+ * store_compact(). It takes as much disk space as the store does.
  * errors: INVALID (no slot, or a bad credential), INTEGRITY, BUSY, NO_SPACE, IO …; nothing has
  * changed then
  * thread: as all of "Changing" in store.h

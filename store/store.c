@@ -106,7 +106,7 @@ bool store_has_slot(const struct store *store, enum store_slot_kind kind)
 }
 
 enum store_err store_root_key(struct store *store, const struct store_credential *credential,
-                              struct secbuf *ret_root_key)
+                              struct secbuf *ret_root_key, uint64_t *ret_slot)
 {
     enum store_err err = fault(STORE_ERR_KEY, "unlock", "the store", "no key slot of this kind");
 
@@ -115,6 +115,8 @@ enum store_err store_root_key(struct store *store, const struct store_credential
             continue;
         err = keyslot_unwrap(store->uuid, store->slots.ids[i], credential, &store->slots.items[i],
                              ret_root_key);
+        if (err == STORE_OK && ret_slot)
+            *ret_slot = store->slots.ids[i];
         if (err != STORE_ERR_KEY)
             break;
     }
@@ -129,7 +131,7 @@ enum store_err store_unlock_root(struct store *store, const struct secbuf *root_
 enum store_err store_unlock(struct store *store, const struct store_credential *credential)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
-    enum store_err err = store_root_key(store, credential, &root_key);
+    enum store_err err = store_root_key(store, credential, &root_key, NULL);
     return err ? err : store_unlock_root(store, &root_key);
 }
 

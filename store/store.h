@@ -116,10 +116,11 @@ STORE_CHECKED enum store_err store_unlock(struct store *store,
  * The root key itself, for a process that unlocks once and starts others: store_root_key() unwraps
  * it as store_unlock() does, store_unlock_root() takes it. A wrong one is found by store_load().
  * out:    ret_root_key  STORE_KEY_BYTES; caller owns
+ *         ret_slot      the id of the slot; NULL if nobody asks
  */
 STORE_CHECKED enum store_err store_root_key(struct store *store,
                                             const struct store_credential *credential,
-                                            struct secbuf *ret_root_key);
+                                            struct secbuf *ret_root_key, uint64_t *ret_slot);
 STORE_CHECKED enum store_err store_unlock_root(struct store *store, const struct secbuf *root_key);
 
 /*

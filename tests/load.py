@@ -149,7 +149,7 @@ class Load:
         for calls, longest, errors in self.results:
             assert errors == []
             assert calls > 10
-            assert longest <= LONGEST_CALL_S + self.stood_still
+            assert longest <= LONGEST_CALL_S + self.stood_still, longest
         return (
             f"{self.number} rotations under {sum(calls for calls, _, _ in self.results)} calls: none"
             f" failed, the longest took {max(longest for _, longest, _ in self.results):.2f} s;"

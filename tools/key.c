@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "change.h"
 #include "commands.h"
+#include "key_rekey.h"
 #include "keys.h"
 #include "newkey.h"
 #include "output.h"
@@ -21,6 +22,8 @@ enum {
     OPTION_PASSPHRASE_FD,
     OPTION_RECIPIENT,
     OPTION_UNLOCK_COMMAND,
+    OPTION_DROP,
+    OPTION_REKEY,
 };
 
 const struct cli_option key_options[] = {
@@ -30,6 +33,8 @@ const struct cli_option key_options[] = {
     {OPTION_RECIPIENT, "recipient", "PUB", "add the identity with this public key"},
     {OPTION_UNLOCK_COMMAND, "new-unlock-command", "F",
      "add the key that this program writes to its standard output"},
+    {OPTION_DROP, "drop", NULL, "rekey: let go of the key slots whose keys are not at hand"},
+    {OPTION_REKEY, "rekey", NULL, "rm: make a new root key as well"},
     {0, NULL, NULL, NULL},
 };
 
@@ -105,7 +110,7 @@ static enum status parse(const struct cli *cli, struct newkey_wanted *wanted)
         .recipient = cli_value(cli, OPTION_RECIPIENT),
         .command = cli_value(cli, OPTION_UNLOCK_COMMAND),
     };
-    if (newkey_count(wanted) != 1)
+    if (newkey_count(wanted) != 1 || cli->given_count > 1)
         return fail_usage("key", "'add' takes one of '--new-key-file', '--new-passphrase', "
                                  "'--new-passphrase-fd', '--recipient' and '--new-unlock-command'");
     return STATUS_DONE;
@@ -145,24 +150,25 @@ static enum status commit_slot(struct cli *cli, const struct task *task,
 static enum status add(struct cli *cli)
 {
     const struct task task = {"add a key slot to", cli->store_path};
-    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
+    struct unlocked unlocked = {.slot = 0};
     struct newkey_wanted wanted;
     struct newkey key = {.path = NULL};
     uint64_t id = 0;
     enum status status = parse(cli, &wanted);
 
     if (status == STATUS_DONE)
-        status = unlock_store_root(cli, STORE_READ_WRITE, &root_key);
+        status = unlock_store_with(cli, STORE_READ_WRITE, &unlocked);
     if (status == STATUS_DONE)
         status = newkey_get(&task, &wanted, &key);
     if (status == STATUS_DONE) {
-        status = commit_slot(cli, &task, &root_key, &key, &id);
+        status = commit_slot(cli, &task, &unlocked.root_key, &key, &id);
         if (status == STATUS_DONE)
             status = announce(cli, &task, id, &key);
         else if (status != STATUS_UNCONFIRMED)
             newkey_undo(&key);
     }
     newkey_release(&key);
+    unlocked_release(&unlocked);
     return status;
 }
 
@@ -178,10 +184,15 @@ static enum status take_away(struct cli *cli)
     enum status status;
     enum store_err err;
 
-    if (cli->given_count > 0)
+    bool anew = cli_has(cli, OPTION_REKEY);
+    bool drop = anew && cli_has(cli, OPTION_DROP);
+
+    if (cli->given_count > (size_t)anew + drop)
         return fail_usage("key", "'rm' takes none of the options of 'add'");
     if (!text_number(cli->operands[1], UINT32_MAX, &id))
         return fail_usage("key", "'%s' is not the number of a key slot", cli->operands[1]);
+    if (anew)
+        return key_rekey(cli, drop, id);
     status = change_begin(cli, &task);
     if (status != STATUS_DONE)
         return status;
@@ -197,6 +208,17 @@ static enum status take_away(struct cli *cli)
     return status;
 }
 
+/* ---- rekey ---------------------------------------------------------------- */
+
+static enum status rekey(struct cli *cli)
+{
+    bool drop = cli_has(cli, OPTION_DROP);
+
+    if (cli->given_count > (size_t)drop)
+        return fail_usage("key", "'rekey' takes none of the options of 'add'");
+    return key_rekey(cli, drop, 0);
+}
+
 enum status key_run(struct cli *cli)
 {
     const char *verb = cli->operands[0];
@@ -210,8 +232,10 @@ enum status key_run(struct cli *cli)
         return fail_usage("key", "too many arguments");
     if (strcmp(verb, "add") == 0)
         return add(cli);
+    if (strcmp(verb, "rekey") == 0)
+        return rekey(cli);
     if (strcmp(verb, "ls") != 0)
-        return fail_usage("key", "'%s' is none of 'ls', 'add' and 'rm'", verb);
+        return fail_usage("key", "'%s' is none of 'ls', 'add', 'rm' and 'rekey'", verb);
     if (cli->given_count > 0)
         return fail_usage("key", "'ls' takes none of the options of 'add'");
     return list(cli);

@@ -97,11 +97,14 @@ static const struct command commands[] = {
      "Print the ACL, as getfacl(1) does.", NULL},
     {"key", key_run, 1, 2, true, true,
      "ls | add (--new-key-file F | --new-passphrase | --new-passphrase-fd N | --recipient PUB | "
-     "--new-unlock-command F) | rm ID",
-     key_options, "List the key slots, each a way to unlock the store; add or remove one.",
+     "--new-unlock-command F) | rm ID [--rekey] | rekey [--drop]",
+     key_options,
+     "List the key slots, each a way to unlock the store; add or remove one; make a new root key.",
      "'add' needs a key that opens the store, and a new one; 'rm' takes a number from 'ls'. A copy "
      "of\n"
-     "the store that was made before still opens with the key that is removed.\n"},
+     "the store that was made before still opens with the key that is removed. 'rekey' encrypts\n"
+     "everything anew: what was kept of the old keys opens nothing that is written from then "
+     "on.\n"},
     {"identity", identity_run, 1, 1, true, false, "new [--out F] | show", identity_options,
      "Make an identity to unlock stores with, or tell its public key.",
      "Whoever has a store gives it a key slot for the public key: see 'secretctl key'.\n"},

@@ -34,33 +34,32 @@ static enum status read_secret(const struct cli *cli, const struct task *task,
     return fail(task, STATUS_LOCKED, NULL, "it has no key slot of a known kind");
 }
 
-static enum status unlock(const struct cli *cli, const struct task *task,
-                          struct secbuf *ret_root_key)
+static enum status unlock(const struct cli *cli, const struct task *task, struct unlocked *unlocked)
 {
     const struct credential_named named = {cli->key_file, cli->identity, cli->unlock_command,
                                            cli->passphrase_fd};
-    SECBUF_AUTO struct secbuf secret = SECBUF_INIT;
     struct credential_source source = {.path = NULL};
     enum store_err err = credential_choose(cli->store, &named, &source);
     AUTO_FREE char *path = source.path;
+    struct store_credential credential = {source.kind, &unlocked->secret};
     enum status status;
 
     if (err != STORE_OK)
         return fail_store(task, err);
-    status = read_secret(cli, task, &source, &secret);
+    unlocked->kind = source.kind;
+    status = read_secret(cli, task, &source, &unlocked->secret);
     if (status != STATUS_DONE)
         return status;
-    err =
-        store_root_key(cli->store, &(struct store_credential){source.kind, &secret}, ret_root_key);
+    err = store_root_key(cli->store, &credential, &unlocked->root_key, &unlocked->slot);
     if (err == STORE_ERR_KEY)
         return keys_refused(cli->store, task, &source);
     if (err == STORE_OK)
-        err = store_unlock_root(cli->store, ret_root_key);
+        err = store_unlock_root(cli->store, &unlocked->root_key);
     return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
 }
 
-enum status unlock_store_root(struct cli *cli, enum store_access access,
-                              struct secbuf *ret_root_key)
+enum status unlock_store_with(struct cli *cli, enum store_access access,
+                              struct unlocked *ret_unlocked)
 {
     const struct task open_task = {"open the store", cli->store_path};
     const struct task unlock_task = {"unlock the store", cli->store_path};
@@ -70,7 +69,7 @@ enum status unlock_store_root(struct cli *cli, enum store_access access,
 
     if (err != STORE_OK)
         return fail_store(&open_task, err);
-    status = unlock(cli, &unlock_task, ret_root_key);
+    status = unlock(cli, &unlock_task, ret_unlocked);
     if (status != STATUS_DONE)
         return status;
     err = store_load(cli->store);
@@ -79,7 +78,15 @@ enum status unlock_store_root(struct cli *cli, enum store_access access,
 
 enum status unlock_store(struct cli *cli, enum store_access access)
 {
-    SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
+    struct unlocked unlocked = {.slot = 0};
+    enum status status = unlock_store_with(cli, access, &unlocked);
 
-    return unlock_store_root(cli, access, &root_key);
+    unlocked_release(&unlocked);
+    return status;
+}
+
+void unlocked_release(struct unlocked *unlocked)
+{
+    secbuf_release(&unlocked->root_key);
+    secbuf_release(&unlocked->secret);
 }

@@ -12,8 +12,18 @@
  */
 enum status unlock_store(struct cli *cli, enum store_access access);
 
-/* The same, for what needs the root key itself. caller: secbuf_release() */
-enum status unlock_store_root(struct cli *cli, enum store_access access,
-                              struct secbuf *ret_root_key);
+/* What unlocked it. */
+struct unlocked {
+    struct secbuf root_key;
+    struct secbuf secret; /* of the credential */
+    enum store_slot_kind kind;
+    uint64_t slot; /* the id of the key slot */
+};
+
+/* The same, for what needs the keys. caller: zero-initialises; unlocked_release(), also on failure
+ */
+enum status unlock_store_with(struct cli *cli, enum store_access access,
+                              struct unlocked *ret_unlocked);
+void unlocked_release(struct unlocked *unlocked);
 
 #endif

@@ -541,7 +541,8 @@ def test_a_command_that_gives_no_key_is_refused(store, folder, text, reason):
 def test_a_child_that_keeps_the_output_open_is_not_waited_for(store, folder):
     command = key_command(folder)
     store.ctl("key", "add", "--new-unlock-command", command)
-    script(command, f"cat {command}.key; setsid sleep 20 & echo $! > {folder}/pid")
+    child = f"setsid sh -c 'echo $$ > {folder}/pid; exec sleep 20' 2>/dev/null &"
+    script(command, f"{child} while [ ! -s {folder}/pid ]; do sleep 0.01; done; cat {command}.key")
     begun = time.monotonic()
     opening(store, "--unlock-command", command).ctl("ls")
     assert time.monotonic() - begun < 10

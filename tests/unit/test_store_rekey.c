@@ -39,7 +39,7 @@ static void note_progress(void *arg, uint64_t done, uint64_t total)
 static enum store_err rekey_for(struct store *s, const struct store_credential *credential,
                                 struct told *told)
 {
-    const struct store_rekey_slot slot = {1, credential};
+    const struct store_rekey_slot slot = {1, {.credential = *credential}};
     const struct store_rekey rekey = {.slots = &slot,
                                       .slot_count = 1,
                                       .progress = note_progress,

@@ -22,7 +22,7 @@ static struct scene make_scene(struct fixture *f)
 {
     struct scene c = {.f = f, .store = open_store(f, STORE_READ_WRITE)};
     put_text(c.store, "a", "value");
-    assert_ok(store_root_key(c.store, &f->credential, &c.root_key));
+    assert_ok(store_root_key(c.store, &f->credential, &c.root_key, NULL));
     c.second = secret_filled(STORE_KEY_BYTES, 77);
     return c;
 }

@@ -68,7 +68,7 @@ _secretctl()
         elif [[ $command == label ]]; then
             words='current previous pending none'
         elif [[ $command == key ]]; then
-            words='ls add rm'
+            words='ls add rm rekey'
         elif [[ $command == identity ]]; then
             words='new show'
         fi
