@@ -89,6 +89,12 @@ STORE_CHECKED enum store_err db_delete(struct db *db, enum table table, uint64_t
 /* Fold the write-ahead log into the file and empty it. errors: BUSY while others read from it. */
 STORE_CHECKED enum store_err db_compact(struct db *db);
 
+/*
+ * Copy the state of the file that the open transaction sees into the empty file at `path`, which is
+ * complete by itself then, and on its disk. errors: NO_SPACE, IO, DENIED, INTEGRITY
+ */
+STORE_CHECKED enum store_err db_backup(struct db *db, const char *path);
+
 /* Change the time stamp of the write-ahead log, so that whoever watches it looks again. */
 void db_touch(struct db *db);
 

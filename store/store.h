@@ -298,6 +298,15 @@ STORE_CHECKED enum store_err store_check(struct store *store);
 STORE_CHECKED enum store_err store_path_below(struct store *store, uint64_t top, uint64_t node,
                                               char ret_path[STORE_PATH_MAX]);
 
+/*
+ * Copy the store, encrypted as it is, into the empty file at `path`: one state of it, whatever is
+ * committed meanwhile, in a single file that is complete and on its disk when this returns. Takes
+ * no key; a store that was unlocked has its copy verified, by loading it and decrypting every
+ * version there. One thread, and no transaction open.
+ * errors: INTEGRITY, BUSY, DENIED, NO_SPACE, IO, NO_MEMORY; the file is worth nothing then
+ */
+STORE_CHECKED enum store_err store_backup(struct store *store, const char *path);
+
 /* The generation that was verified last. */
 uint64_t store_generation(struct store *store);
 

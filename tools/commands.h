@@ -66,6 +66,9 @@ enum status key_run(struct cli *cli);
 extern const struct cli_option identity_options[];
 enum status identity_run(struct cli *cli);
 
+extern const struct cli_option backup_options[];
+enum status backup_run(struct cli *cli);
+
 enum status check_run(struct cli *cli);
 
 enum status status_run(struct cli *cli);

@@ -34,8 +34,9 @@ static enum status read_secret(const struct cli *cli, const struct task *task,
     return fail(task, STATUS_LOCKED, NULL, "it has no key slot of a known kind");
 }
 
-static enum status unlock(const struct cli *cli, const struct task *task, struct unlocked *unlocked)
+static enum status unlock(const struct cli *cli, struct unlocked *unlocked)
 {
+    const struct task task = {"unlock the store", cli->store_path};
     const struct credential_named named = {cli->key_file, cli->identity, cli->unlock_command,
                                            cli->passphrase_fd};
     struct credential_source source = {.path = NULL};
@@ -45,35 +46,48 @@ static enum status unlock(const struct cli *cli, const struct task *task, struct
     enum status status;
 
     if (err != STORE_OK)
-        return fail_store(task, err);
+        return fail_store(&task, err);
     unlocked->kind = source.kind;
-    status = read_secret(cli, task, &source, &unlocked->secret);
+    status = read_secret(cli, &task, &source, &unlocked->secret);
     if (status != STATUS_DONE)
         return status;
     err = store_root_key(cli->store, &credential, &unlocked->root_key, &unlocked->slot);
     if (err == STORE_ERR_KEY)
-        return keys_refused(cli->store, task, &source);
+        return keys_refused(cli->store, &task, &source);
     if (err == STORE_OK)
         err = store_unlock_root(cli->store, &unlocked->root_key);
-    return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
+    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+}
+
+enum status unlock_open(struct cli *cli, enum store_access access)
+{
+    const struct task task = {"open the store", cli->store_path};
+    enum store_err err = store_open(cli->store_path, access, &cli->store);
+
+    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+}
+
+enum status unlock_keys(struct cli *cli)
+{
+    struct unlocked unlocked = {.slot = 0};
+    enum status status = unlock(cli, &unlocked);
+
+    unlocked_release(&unlocked);
+    return status;
 }
 
 enum status unlock_store_with(struct cli *cli, enum store_access access,
                               struct unlocked *ret_unlocked)
 {
-    const struct task open_task = {"open the store", cli->store_path};
-    const struct task unlock_task = {"unlock the store", cli->store_path};
-    const struct task load_task = {"load the store", cli->store_path};
-    enum store_err err = store_open(cli->store_path, access, &cli->store);
-    enum status status;
+    const struct task task = {"load the store", cli->store_path};
+    enum status status = unlock_open(cli, access);
 
-    if (err != STORE_OK)
-        return fail_store(&open_task, err);
-    status = unlock(cli, &unlock_task, ret_unlocked);
+    if (status == STATUS_DONE)
+        status = unlock(cli, ret_unlocked);
     if (status != STATUS_DONE)
         return status;
-    err = store_load(cli->store);
-    return err == STORE_OK ? STATUS_DONE : fail_store(&load_task, err);
+    enum store_err err = store_load(cli->store);
+    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
 }
 
 enum status unlock_store(struct cli *cli, enum store_access access)

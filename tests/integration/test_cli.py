@@ -547,6 +547,7 @@ COMMANDS = [
     "key",
     "identity",
     "check",
+    "backup",
     "status",
     "upgrade",
     "help",

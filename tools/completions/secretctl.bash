@@ -65,6 +65,10 @@ _secretctl()
             words=$(_secretctl_help | grep '^-')
         elif [[ -z $command || $command == help ]]; then
             words=$(_secretctl_help | grep -v '^-')
+        elif [[ $command == backup ]]; then
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+            return
         elif [[ $command == label ]]; then
             words='current previous pending none'
         elif [[ $command == key ]]; then
