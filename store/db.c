@@ -63,6 +63,22 @@ static enum store_err code_of(int sqlite_code)
     }
 }
 
+/* What SQLite stumbled over in a file that somebody has changed. */
+static const char *damage_of(int sqlite_code)
+{
+    switch (sqlite_code & 0xff) {
+    case SQLITE_CORRUPT:
+        return "its pages are damaged";
+    case SQLITE_TOOBIG:
+        return "a row in it is too large";
+    case SQLITE_CONSTRAINT:
+    case SQLITE_MISMATCH:
+        return "a row in it breaks the rules of its table";
+    default:
+        return "its tables are not those of a secretfs store";
+    }
+}
+
 enum store_err db_note_failure(const struct db *db, const char *operation)
 {
     int code = sqlite3_extended_errcode(db->handle);
@@ -72,7 +88,8 @@ enum store_err db_note_failure(const struct db *db, const char *operation)
      * like. */
     if (err == STORE_ERR_IO && fault_code_of(sys_errno) == STORE_ERR_NO_SPACE)
         err = STORE_ERR_NO_SPACE;
-    fault_note(err, operation, "the store", NULL, sys_errno, code);
+    fault_note(err, operation, "the store", err == STORE_ERR_INTEGRITY ? damage_of(code) : NULL,
+               sys_errno, code);
     return err;
 }
 

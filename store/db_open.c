@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x73656366 /* "secf" */
+#define PAGE_BYTES 4096
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -90,14 +91,20 @@ static enum store_err check_format(struct db *db)
 {
     int application = 0;
     int format = 0;
+    int page_bytes = 0;
     char object[64];
     enum store_err err = read_number(db, "PRAGMA application_id", &application);
     if (!err)
         err = read_number(db, "PRAGMA user_version", &format);
+    if (!err)
+        err = read_number(db, "PRAGMA page_size", &page_bytes);
     if (err)
         return err;
     if (application != APPLICATION_ID)
         return fault(STORE_ERR_FORMAT, "open the store", NULL, "it is not a secretfs store");
+    if (format == STORE_FORMAT && page_bytes != PAGE_BYTES)
+        return fault(STORE_ERR_INTEGRITY, "open the store", NULL,
+                     "its pages are not of " TEXT(PAGE_BYTES) " bytes");
     if (format == STORE_FORMAT)
         return STORE_OK;
     snprintf(object, sizeof object, "format version %d", format);
@@ -121,30 +128,41 @@ static enum store_err insist_on_wal(struct db *db)
     return err;
 }
 
+/* Compare what the file has with `schema`, both in the order of names; false after a fault. */
+static bool same_object(const char *name, const char *text, size_t n)
+{
+    int order = n < SCHEMA_COUNT ? strcmp(name, schema[n].name) : -1;
+    const char *reason = order < 0   ? "it is not of a secretfs store"
+                         : order > 0 ? "it is missing"
+                                     : "it is defined in another way";
+
+    if (order == 0 && text && strcmp(text, schema[n].sql) == 0)
+        return true;
+    fault_note(STORE_ERR_INTEGRITY, "open the store", order > 0 ? schema[n].name : name, reason, 0,
+               0);
+    return false;
+}
+
 static enum store_err check_schema(struct db *db)
 {
     sqlite3_stmt *s = NULL;
-    bool same = true;
+    enum store_err err = STORE_OK;
     size_t n = 0;
     int code;
 
     if (sqlite3_prepare_v2(db->handle, "SELECT name, sql FROM sqlite_schema ORDER BY name", -1, &s,
                            NULL) != SQLITE_OK)
         return db_fail(db, "open the store");
-    for (; (code = sqlite3_step(s)) == SQLITE_ROW; n++) {
+    for (; !err && (code = sqlite3_step(s)) == SQLITE_ROW; n++) {
         const char *name = (const char *)sqlite3_column_text(s, 0);
-        const char *text = (const char *)sqlite3_column_text(s, 1);
-        if (n >= SCHEMA_COUNT || !name || !text || strcmp(name, schema[n].name) != 0 ||
-            strcmp(text, schema[n].sql) != 0) {
-            same = false;
-            break;
-        }
+        if (!same_object(name ? name : "", (const char *)sqlite3_column_text(s, 1), n))
+            err = STORE_ERR_INTEGRITY;
     }
-    enum store_err err = same && code != SQLITE_DONE ? db_fail(db, "open the store") : STORE_OK;
+    if (!err && code != SQLITE_DONE)
+        err = db_fail(db, "open the store");
     sqlite3_finalize(s);
-    if (!err && (!same || n != SCHEMA_COUNT))
-        err = fault(STORE_ERR_INTEGRITY, "open the store", NULL,
-                    "its tables are not those of a secretfs store");
+    if (!err && n != SCHEMA_COUNT)
+        err = fault(STORE_ERR_INTEGRITY, "open the store", schema[n].name, "it is missing");
     return err;
 }
 
@@ -209,7 +227,8 @@ static enum store_err db_new(const char *path, int flags, struct db **ret_db)
 static enum store_err write_schema(struct db *db)
 {
     char text[256];
-    enum store_err err = execute(db, "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;");
+    enum store_err err =
+        execute(db, "PRAGMA page_size=" TEXT(PAGE_BYTES) "; PRAGMA journal_mode=WAL; BEGIN;");
     snprintf(text, sizeof text, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID,
              STORE_FORMAT);
     if (!err)

@@ -45,3 +45,18 @@ enum store_err path_find(const struct index *index, const char *path,
     *ret_node = node;
     return STORE_OK;
 }
+
+const char *path_of(const struct index *index, const struct index_node *n,
+                    char path[STORE_PATH_MAX])
+{
+    size_t at = STORE_PATH_MAX - 1;
+    path[at] = '\0';
+    for (; n && n->id != STORE_ROOT_ID && at > n->name_len;
+         n = index_find_node(index, n->parent_id)) {
+        if (path[at] != '\0')
+            path[--at] = '/';
+        at -= n->name_len;
+        memcpy(path + at, index_name(index, n), n->name_len);
+    }
+    return path + at;
+}

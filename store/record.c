@@ -398,6 +398,15 @@ void record_encode_version(uint64_t node, uint32_t number, const struct secbuf *
     put_bytes(at, VERSION_VALUE, value->data, value->len);
 }
 
+bool record_version_owner(const struct secbuf *buf, uint64_t *ret_node, uint32_t *ret_number)
+{
+    struct reader r = {buf->data, buf->data + buf->len, false};
+
+    *ret_node = take_number(&r, VERSION_NODE, 8);
+    *ret_number = (uint32_t)take_number(&r, VERSION_NUMBER, 4);
+    return !r.bad;
+}
+
 enum store_err record_decode_version(uint64_t id, uint64_t node, uint32_t number,
                                      struct secbuf *buf)
 {

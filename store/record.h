@@ -99,6 +99,9 @@ size_t record_version_len(size_t value_len);
 void record_encode_version(uint64_t node, uint32_t number, const struct secbuf *value,
                            unsigned char *out);
 
+/* Whose record this is, before its value is of interest; false where it is malformed. */
+bool record_version_owner(const struct secbuf *buf, uint64_t *ret_node, uint32_t *ret_number);
+
 /*
  * Read a version's record and move the value to the front of `buf`, the rest wiped.
  * errors: INTEGRITY, also where node or number are not the ones expected

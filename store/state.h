@@ -107,6 +107,11 @@ STORE_CHECKED enum store_err path_find(const struct index *index, const char *pa
                                        const struct index_node **ret_parent, const char **ret_name,
                                        size_t *ret_name_len, const struct index_node **ret_node);
 
+/* Write the path of a node, deleted ones where they were, to the end of `path`; returns its
+ * beginning. Parents that are missing are left out. */
+const char *path_of(const struct index *index, const struct index_node *n,
+                    char path[STORE_PATH_MAX]);
+
 /* The open record of a version: decrypt row `id` into `ret_value` and check that it is as indexed.
  */
 STORE_CHECKED enum store_err version_read(struct store *store, uint64_t id,

@@ -381,23 +381,6 @@ enum store_err store_list(struct store *store, uint64_t directory, uint64_t afte
     return store_list_label(store, directory, STORE_LABEL_CURRENT, after, visit, arg);
 }
 
-/* Write the path of a node, deleted ones where they were, to the end of `path`; returns its
- * beginning. */
-static const char *path_of(const struct index *index, const struct index_node *n,
-                           char path[STORE_PATH_MAX])
-{
-    size_t at = STORE_PATH_MAX - 1;
-    path[at] = '\0';
-    for (; n && n->id != STORE_ROOT_ID && at > n->name_len;
-         n = index_find_node(index, n->parent_id)) {
-        if (path[at] != '\0')
-            path[--at] = '/';
-        at -= n->name_len;
-        memcpy(path + at, index_name(index, n), n->name_len);
-    }
-    return path + at;
-}
-
 enum store_err store_list_deleted(struct store *store, store_visit_deleted_fn *visit, void *arg)
 {
     char path[STORE_PATH_MAX];

@@ -290,6 +290,21 @@ STORE_CHECKED enum store_err store_read(struct store *store, uint64_t version,
  */
 STORE_CHECKED enum store_err store_check(struct store *store);
 
+/* What does not verify. */
+struct store_finding {
+    char record[96];           /* which: "version 23", "root 1"; by table and id */
+    const char *wrong;         /* what is wrong with it; a constant */
+    char path[STORE_PATH_MAX]; /* of the secret or directory that it belongs to; empty: not known */
+};
+
+/*
+ * Say where an unlocked store, which a load or store_check() has refused for INTEGRITY, is damaged:
+ * look at every row, go on where a load stops, and tell of the first that is wrong by what the
+ * others say. Needs no index and leaves none. errors: INTEGRITY, with *ret_finding filled;
+ * NO_VERSION if all verifies by now; BUSY, IO, NO_MEMORY
+ */
+STORE_CHECKED enum store_err store_diagnose(struct store *store, struct store_finding *ret_finding);
+
 /*
  * The path of a node below the directory `top`; the node's own name may be held.
  * out:    ret_path  without slashes at its ends; empty for `top` itself

@@ -11,10 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <linux/fs.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 enum { OPTION_FORCE = CLI_OPTION_FIRST, OPTION_NO_VERIFY };
 

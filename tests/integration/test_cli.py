@@ -510,7 +510,15 @@ def test_status_counts(store):
 def test_check_says_what_it_verified(store):
     store.put("a", SECRET)
     assert b"ok" in store.ctl("check")
-    assert store.json("check") == {"ok": True, "secrets": 1, "versions": 1, "generation": 2}
+    assert store.json("check") == {
+        "ok": True,
+        "secrets": 1,
+        "directories": 1,
+        "deleted": 0,
+        "versions": 1,
+        "key_slots": 1,
+        "generation": 2,
+    }
 
 
 def test_the_store_and_key_may_come_from_the_environment(store):

@@ -133,6 +133,22 @@ static const char *const changes[] = {
     " WHERE id NOT IN (SELECT id FROM o.version)",
 };
 
+/* Whatever was changed, where it can be unlocked at all, there is something to say of it. */
+static enum store_err diagnose(const struct fixture *f)
+{
+    static struct store_finding finding;
+    struct store *s = NULL;
+    enum store_err err = store_open(f->path, STORE_READ_ONLY, &s);
+    if (!err)
+        err = store_unlock(s, &f->credential);
+    if (!err) {
+        err = store_diagnose(s, &finding);
+        assert_true(err != STORE_ERR_INTEGRITY || (finding.record[0] && finding.wrong[0]));
+    }
+    store_close(s);
+    return err;
+}
+
 static void test_loading(void **state)
 {
     struct scene c = make_scene(*state);
@@ -143,8 +159,10 @@ static void test_loading(void **state)
             print_error("after %s:\n", changes[i]);
         assert_error(err, STORE_ERR_INTEGRITY);
         assert_true(store_fault()->reason[0] != '\0');
+        assert_error(diagnose(c.f), STORE_ERR_INTEGRITY);
         copy_behind(c.pristine, c.f->path);
         assert_ok(try_load(c.f));
+        assert_error(diagnose(c.f), STORE_ERR_NO_VERSION);
     }
 }
 
