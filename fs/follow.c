@@ -8,6 +8,7 @@
  */
 #include "follow.h"
 #include "changes.h"
+#include "degraded.h"
 #include "log.h"
 
 #include <errno.h>
@@ -78,6 +79,7 @@ static enum store_err refresh(struct follow *f, enum store_err before)
     if (!err)
         err = store_refresh(f->store, &changes);
 
+    degraded_note(f->kept, err);
     if (err && err != before)
         log_store_error("follow; serving the last verified state of", store_path(f->store), err);
     else if (!err && before)

@@ -76,19 +76,27 @@ struct kept_telling {
     _Atomic bool told;        /* and has been: what is left is to hear that it is closed again */
 };
 
+/* Why the worker does not follow the store, if it doesn't (degraded.h). */
+struct kept_degraded {
+    _Atomic int32_t code;    /* enum store_err; 0: it does */
+    _Atomic int64_t since_s; /* CLOCK_REALTIME */
+    char why[160];
+};
+
 /*
  * Shared between the supervisor and its workers, one after the other. It says what the kernel knows
  * already: the INIT request, which it sends once and every worker has to see; the generation that
  * its caches are up to date with, 0 before there is any; the id below which every version is
  * shown by its name (store_hold_names()); who has been told of a rotation; who has opened what; and
- * who holds which inode.
+ * who holds which inode; and why the store is not followed.
  */
 struct kept {
     uint32_t init_bytes;
     unsigned char init[4096];
     _Atomic uint64_t applied;
     _Atomic uint64_t shown;
-    _Atomic uint64_t swapped;  /* a version whose name is being given to another, or 0 (notify.c) */
+    _Atomic uint64_t swapped; /* a version whose name is being given to another, or 0 (notify.c) */
+    struct kept_degraded degraded;
     _Atomic bool has_notifier; /* while there is a private mount */
     struct kept_telling telling;
     struct kept_task tasks[KEPT_TASKS];

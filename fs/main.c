@@ -7,6 +7,7 @@
  */
 #include "background.h"
 #include "control_server.h"
+#include "degraded.h"
 #include "log.h"
 #include "mount.h"
 #include "notifier.h"
@@ -94,6 +95,7 @@ struct daemon {
     int attached_fd;     /* which says here that it is done, */
     bool attached;       /* and how */
     bool serving;        /* the tree has been shown */
+    struct degraded_status told;
 };
 
 /*
@@ -172,6 +174,7 @@ static struct control_reply reply_of(const struct daemon *d)
     const struct supervisor *s = &d->supervisor;
     struct control_reply reply = {.restarts = s->restarts, .generation = s->kept->applied};
     snprintf(reply.mountpoint, sizeof reply.mountpoint, "%s", d->mount.path);
+    degraded_tell(s->kept, &reply);
     return reply;
 }
 
@@ -296,6 +299,8 @@ static bool supervise(struct daemon *d)
         }
         if (supervisor_tend(&d->supervisor))
             ready_notify("WATCHDOG=1");
+        if (d->serving)
+            degraded_notify(&d->told, d->supervisor.kept);
         recorder_wake(d->recorder);
         if (running)
             running = answer_requests(d);

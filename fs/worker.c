@@ -5,6 +5,7 @@
 #include "worker.h"
 #include "changes.h"
 #include "clock.h"
+#include "degraded.h"
 #include "follow.h"
 #include "handoff.h"
 #include "log.h"
@@ -157,6 +158,8 @@ static int run(const struct handoff *handoff, struct secbuf *root_key, int signa
     }
     close(HANDOFF_KEPT);
     enum store_err err = open_store(handoff, root_key, &store, &watch_fd);
+    if (err)
+        degraded_note(kept, err);
     secbuf_release(root_key);
     int status = err ? (int)status_of(err) : serve_store(store, watch_fd, handoff, kept, signals);
     store_close(store);

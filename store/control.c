@@ -142,14 +142,15 @@ static int ask(const struct daemons *d, const char *name, int *ret_fd)
     return error;
 }
 
+/* Those whose sockets' names begin with `prefix`. */
 static void ask_all(struct daemons *d, DIR *folder, const char *prefix)
 {
     const struct dirent *entry;
 
     while ((entry = readdir(folder)) != NULL && d->count < DAEMONS_MAX) {
         const char *name = entry->d_name;
-        if (strncmp(name, prefix, CONTROL_PREFIX_BYTES) != 0 || strlen(name) >= NAME_MAX_BYTES ||
-            strchr(name + CONTROL_PREFIX_BYTES, '.'))
+        if (strncmp(name, prefix, strlen(prefix)) != 0 || strlen(name) <= CONTROL_PREFIX_BYTES ||
+            strlen(name) >= NAME_MAX_BYTES || strchr(name + CONTROL_PREFIX_BYTES, '.'))
             continue;
         struct pollfd *fd = &d->fds[d->count];
         int error = ask(d, name, &fd->fd);
@@ -186,12 +187,13 @@ static ssize_t receive(int socket, struct control_reply *ret_reply, int *ret_fd)
  * asked again. */
 static void take_reply(struct daemons *d, size_t i)
 {
-    struct control_reply reply;
+    struct control_reply reply = {.version = 0};
     int file;
     ssize_t n = receive(d->fds[i].fd, &reply, &file);
     int error = n < 0 ? errno : 0;
     bool valid = n == (ssize_t)sizeof reply && reply.version == CONTROL_VERSION &&
-                 memchr(reply.mountpoint, 0, sizeof reply.mountpoint) != NULL;
+                 memchr(reply.mountpoint, 0, sizeof reply.mountpoint) != NULL &&
+                 memchr(reply.degraded_why, 0, sizeof reply.degraded_why) != NULL;
 
     if (error == EAGAIN || error == EINTR)
         return;
@@ -244,23 +246,21 @@ bool control_is_about(const struct control_request *request, const char *path)
 }
 
 /* Ask with what `daemons` (owned by the caller) has of the request, and of visits. */
-static enum store_err ask_daemons(const struct store *store, struct daemons *d, int timeout_ms,
-                                  size_t *ret_count)
+static enum store_err ask_daemons(const char *path, const char *prefix, struct daemons *d,
+                                  int timeout_ms, size_t *ret_count)
 {
-    char prefix[CONTROL_PREFIX_BYTES + 1];
     struct stat st;
     DIR *folder = opendir(CONTROL_FOLDER);
 
     *ret_count = 0;
     if (folder == NULL)
         return errno == ENOENT ? STORE_OK : fault_errno(errno, "read", CONTROL_FOLDER);
-    if (stat(store_path(store), &st) == 0) {
+    if (stat(path, &st) == 0) {
         d->request.version = CONTROL_VERSION;
         d->request.device = st.st_dev;
         d->request.inode = st.st_ino;
         if (d->rekey)
             memcpy(d->rekey->data, &d->request, sizeof d->request);
-        control_prefix(store_uuid(store), prefix);
         ask_all(d, folder, prefix);
         take_replies(d, timeout_ms);
         *ret_count = d->visited;
@@ -269,19 +269,35 @@ static enum store_err ask_daemons(const struct store *store, struct daemons *d, 
     return STORE_OK;
 }
 
+static enum store_err ask_about(const struct store *store, struct daemons *d, int timeout_ms,
+                                size_t *ret_count)
+{
+    char prefix[CONTROL_PREFIX_BYTES + 1];
+
+    control_prefix(store_uuid(store), prefix);
+    return ask_daemons(store_path(store), prefix, d, timeout_ms, ret_count);
+}
+
 enum store_err control_ask(const struct store *store, enum control_verb verb, uint64_t generation,
                            int timeout_ms, control_visit_fn *visit, void *arg, size_t *ret_count)
 {
     struct daemons d = {
         .request = {.verb = verb, .generation = generation}, .visit = visit, .arg = arg};
-    return ask_daemons(store, &d, timeout_ms, ret_count);
+    return ask_about(store, &d, timeout_ms, ret_count);
+}
+
+enum store_err control_ask_at(const char *path, enum control_verb verb, int timeout_ms,
+                              control_visit_fn *visit, void *arg, size_t *ret_count)
+{
+    struct daemons d = {.request = {.verb = verb}, .visit = visit, .arg = arg};
+    return ask_daemons(path, "", &d, timeout_ms, ret_count);
 }
 
 enum store_err control_ask_readers(const struct store *store, int timeout_ms,
                                    control_readers_fn *visit, void *arg, size_t *ret_count)
 {
     struct daemons d = {.request = {.verb = CONTROL_READERS}, .visit_readers = visit, .arg = arg};
-    return ask_daemons(store, &d, timeout_ms, ret_count);
+    return ask_about(store, &d, timeout_ms, ret_count);
 }
 
 /* ---- Rekey --------------------------------------------------------------- */
@@ -305,7 +321,7 @@ static enum store_err ask_to_rekey(const struct store *store, const struct secbu
     memcpy(message.data + offsetof(struct control_rekey_request, new_key), new_key->data,
            STORE_KEY_BYTES);
     d->rekey = &message;
-    err = ask_daemons(store, d, timeout_ms, &count);
+    err = ask_about(store, d, timeout_ms, &count);
     d->rekey = NULL;
     return err;
 }

@@ -14,6 +14,7 @@
 
 #define CONTROL_FOLDER "/run/secretfs"
 #define CONTROL_VERSION 1
+#define CONTROL_WHY_BYTES 160
 #define CONTROL_MOUNT_SUFFIX ".mount"
 #define CONTROL_STORE_SUFFIX ".store"
 
@@ -47,6 +48,9 @@ struct control_reply {
     uint32_t restarts;   /* workers that had to be replaced */
     uint64_t generation; /* of the store, that the mount shows */
     char mountpoint[PATH_MAX];
+    int32_t degraded;         /* 0, or the enum store_err for which it does not follow the store */
+    int64_t degraded_since_s; /* CLOCK_REALTIME */
+    char degraded_why[CONTROL_WHY_BYTES];
 };
 
 /*
@@ -101,6 +105,11 @@ typedef void control_visit_fn(void *arg, const struct control_reply *reply);
 STORE_CHECKED enum store_err control_ask(const struct store *store, enum control_verb verb,
                                          uint64_t generation, int timeout_ms,
                                          control_visit_fn *visit, void *arg, size_t *ret_count);
+
+/* The same for a store that can't be opened, whose file is at `path`. */
+STORE_CHECKED enum store_err control_ask_at(const char *path, enum control_verb verb,
+                                            int timeout_ms, control_visit_fn *visit, void *arg,
+                                            size_t *ret_count);
 
 /*
  * The same for CONTROL_READERS: `visit` gets each daemon's reply with its readers, which live for
