@@ -139,6 +139,7 @@ static enum store_err purge_alone(struct store *store, const struct index_node *
     enum store_err err = STORE_OK;
     uint64_t id = node->id;
 
+    store->purged = true;
     for (uint32_t v = node->first_version; v != 0 && !err;) {
         const struct index_version *version = index_version_at(store->index, v);
         v = version->next;

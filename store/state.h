@@ -47,6 +47,7 @@ struct store {
     enum store_err stale;  /* not 0: the index is not what the file says, and why */
     bool writing;          /* between store_begin() and store_commit() */
     bool changed;          /* the transaction has written a row */
+    bool purged;           /* … that destroys something for good */
     bool failed;           /* … or has failed to, so that it can't be committed */
     struct root_record to; /* the root record that the transaction is going to write */
     int64_t now_ns;        /* the transaction's time */
@@ -106,6 +107,9 @@ STORE_CHECKED enum store_err store_find_id(const struct store *store, uint64_t i
 STORE_CHECKED enum store_err path_find(const struct index *index, const char *path,
                                        const struct index_node **ret_parent, const char **ret_name,
                                        size_t *ret_name_len, const struct index_node **ret_node);
+
+/* Note beside the file that a purge is to be finished: store_compact(). */
+void compact_mark(const struct store *store);
 
 /* Write the path of a node, deleted ones where they were, to the end of `path`; returns its
  * beginning. Parents that are missing are left out. */

@@ -456,9 +456,12 @@ STORE_CHECKED enum store_err store_purge_due(struct store *store, size_t max, si
 
 /*
  * After a purge was committed: fold the write-ahead log into the file and empty it, so that nothing
- * of what was purged is left on disk. errors: BUSY while others still read from the log; try again
- * later.
+ * of what was purged is left on disk. in: wait_ms  how long for other readers and writers; 0: try
+ * once; negative: 5 s. errors: BUSY while others still read from the log; try again later.
  */
-STORE_CHECKED enum store_err store_compact(struct store *store);
+STORE_CHECKED enum store_err store_compact(struct store *store, int wait_ms);
+
+/* Whether that is still to be done for an earlier purge, which was kept from it or was killed. */
+bool store_compact_due(const struct store *store);
 
 #endif

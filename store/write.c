@@ -146,7 +146,7 @@ void write_start(struct store *store, const struct root_record *from)
     store->now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
     store->to = *from;
     store->to.generation++;
-    store->changed = store->failed = false;
+    store->changed = store->failed = store->purged = false;
     store->writing = true;
 }
 
@@ -190,6 +190,8 @@ enum store_err store_commit(struct store *store)
     }
     feed_total(store->index, &store->slots, &store->to.hash, store->to.rows);
     err = write_root(store);
+    if (!err && store->purged)
+        compact_mark(store);
     if (!err)
         err = db_commit(store->db);
     if (err) {
@@ -200,9 +202,4 @@ enum store_err store_commit(struct store *store)
     store->root = store->to;
     db_touch(store->db);
     return STORE_OK;
-}
-
-enum store_err store_compact(struct store *store)
-{
-    return db_compact(store->db);
 }

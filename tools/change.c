@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define CONFIRM_MS 5000
+#define COMPACT_IN_PASSING_MS 100
 #define PURGED_IN_PASSING 100 /* nodes, by a command that does something else */
 #define PURGED_AT_ONCE 1000   /* and in one commit that is for nothing else */
 
@@ -75,17 +76,27 @@ static enum status commit(struct cli *cli, const struct task *task, size_t max, 
     return store_generation(cli->store) == before ? STATUS_DONE : change_confirm(cli);
 }
 
-enum status change_compact(struct cli *cli, const char *busy)
+/* The purge itself is done and durable by then. */
+static const char busy[] =
+    "purged, but what remains of it, encrypted, stays in the write-ahead log until its readers are "
+    "gone; the next command that writes, or 'secretctl purge', finishes it then";
+
+static enum status compact(struct cli *cli, int wait_ms, const char *remark)
 {
     const struct task task = {"empty the write-ahead log of", cli->store_path};
-    enum store_err err = store_compact(cli->store);
+    enum store_err err = store_compact(cli->store, wait_ms);
 
     if (err == STORE_ERR_BUSY) {
-        if (busy)
-            fail_remark(busy);
+        if (remark)
+            fail_remark(remark);
         return STATUS_DONE;
     }
     return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+}
+
+enum status change_compact(struct cli *cli)
+{
+    return compact(cli, -1, busy);
 }
 
 /* What failed first, or was not confirmed. */
@@ -104,19 +115,21 @@ enum status change_commit(struct cli *cli, const struct task *task)
     size_t purged = 0;
     enum status status = commit(cli, task, PURGED_IN_PASSING, &purged);
 
-    return is_committed(status) && purged > 0 ? worse(status, change_compact(cli, NULL)) : status;
+    if (!is_committed(status) || !store_compact_due(cli->store))
+        return status;
+    return worse(status, compact(cli, COMPACT_IN_PASSING_MS, NULL));
 }
 
-enum status change_purge_due(struct cli *cli, const struct task *task, const char *busy)
+enum status change_purge_due(struct cli *cli, const struct task *task)
 {
     enum status status = STATUS_DONE;
     struct store_stats stats;
     size_t purged = 0;
-    bool any = false;
+    bool any = store_compact_due(cli->store);
 
     store_stats(cli->store, &stats);
     if (stats.deleted == 0)
-        return STATUS_DONE;
+        return any ? change_compact(cli) : STATUS_DONE;
     do {
         enum status last = change_begin(cli, task);
         if (last == STATUS_DONE)
@@ -126,7 +139,7 @@ enum status change_purge_due(struct cli *cli, const struct task *task, const cha
         status = worse(status, last);
         any |= purged > 0;
     } while (purged == PURGED_AT_ONCE);
-    return any ? worse(status, change_compact(cli, busy)) : status;
+    return any ? worse(status, change_compact(cli)) : status;
 }
 
 enum status change_paths(struct cli *cli, const struct change *change, char **paths, int count)

@@ -25,12 +25,12 @@ enum status change_commit(struct cli *cli, const struct task *task);
 enum status change_confirm(struct cli *cli);
 
 /* Purge all of that, in commits of their own, and empty the write-ahead log; the store is unlocked.
- * As change_commit(). in: busy  as below */
-enum status change_purge_due(struct cli *cli, const struct task *task, const char *busy);
+ * As change_commit() and change_compact(). */
+enum status change_purge_due(struct cli *cli, const struct task *task);
 
-/* After a purge: empty the write-ahead log. in: busy  the remark when readers keep that from being
- * done, which is no failure; or NULL */
-enum status change_compact(struct cli *cli, const char *busy);
+/* After a purge: empty the write-ahead log. That readers keep it from being done is no failure, but
+ * is said; change_commit() does it then, after the next change, as soon as they are gone. */
+enum status change_compact(struct cli *cli);
 
 typedef enum store_err change_fn(struct store *store, const char *path, void *arg);
 

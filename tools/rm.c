@@ -59,11 +59,6 @@ enum status restore_run(struct cli *cli)
     return change_paths(cli, &change, cli->operands, cli->operand_count);
 }
 
-/* The purge itself is done and durable by then; what this can't do yet, a later purge can. */
-static const char busy[] =
-    "purged, but what remains of it, encrypted, stays in the write-ahead log "
-    "until its readers are gone; run 'secretctl purge' again later";
-
 /*
  * What is to be purged at once is removed before in a commit of its own: a daemon that was away at
  * the time learns of the name from the row that is still there.
@@ -83,7 +78,7 @@ enum status rm_run(struct cli *cli)
     status = change_paths(cli, &change, cli->operands, cli->operand_count);
     if (recovery_s == 0 && (status == STATUS_DONE || status == STATUS_UNCONFIRMED)) {
         const struct task task = {"purge", cli->operands[0]};
-        enum status purged = change_purge_due(cli, &task, busy);
+        enum status purged = change_purge_due(cli, &task);
         status = purged == STATUS_DONE ? status : purged;
     }
     return status;
@@ -102,6 +97,6 @@ enum status purge_run(struct cli *cli)
     else
         status = unlock_store(cli, STORE_READ_WRITE);
     if (status == STATUS_DONE && cli_has(cli, OPTION_DUE))
-        return change_purge_due(cli, &due_task, busy);
-    return status == STATUS_DONE ? change_compact(cli, busy) : status;
+        return change_purge_due(cli, &due_task);
+    return status == STATUS_DONE ? change_compact(cli) : status;
 }

@@ -264,7 +264,7 @@ static void rotate_all_due(struct run *run)
         for (size_t i = 0; i < due.count; i++)
             rotate_due(run, due.nodes[i]);
     free(due.nodes);
-    keep(run, change_purge_due(run->cli, &purge_task, NULL));
+    keep(run, change_purge_due(run->cli, &purge_task));
 }
 
 enum status rotate_run(struct cli *cli)

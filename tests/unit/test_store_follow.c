@@ -242,7 +242,7 @@ static void test_purged(void **state)
     assert_ok(store_purge(p.writer, "a"));
     assert_ok(store_mkdir(p.writer, "a"));
     assert_ok(store_commit(p.writer));
-    assert_ok(store_compact(p.writer));
+    assert_ok(store_compact(p.writer, -1));
     assert_error(store_read(p.follower, s.version, &value), STORE_ERR_NO_VERSION);
     follow(&p, 4); /* two gone, one made, the root touched */
     expect(&p, "secret", .kinds = STORE_CHANGED_REMOVED, .kind = STORE_SECRET, .node = s.node,

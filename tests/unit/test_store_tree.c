@@ -333,7 +333,7 @@ static void test_purge(void **state)
     assert_error(change(s, store_purge(s, "a/b")), STORE_ERR_NOT_FOUND);
     assert_error(store_stat(s, secret.node, &(struct store_attr){0}), STORE_ERR_NOT_FOUND);
     assert_error(store_stat(s, secret.version, &(struct store_attr){0}), STORE_ERR_NOT_FOUND);
-    assert_ok(store_compact(s));
+    assert_ok(store_compact(s, -1));
     assert_false(file_has(wal, seal, sizeof seal));
     assert_false(file_has(f->path, seal, sizeof seal));
     store_close(s);
