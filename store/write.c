@@ -133,6 +133,7 @@ enum store_err write_version(struct store *store, const struct node_record *reco
 
 enum store_err write_deletion(struct store *store, enum table table, uint64_t id)
 {
+    store->purged |= table == TABLE_SLOT; /* which opened what there is */
     return settle(store, db_delete(store->db, table, id));
 }
 

@@ -3,6 +3,7 @@
  */
 #include "change.h"
 
+#include "auto.h"
 #include "control.h"
 #include "unlock.h"
 
@@ -76,27 +77,38 @@ static enum status commit(struct cli *cli, const struct task *task, size_t max, 
     return store_generation(cli->store) == before ? STATUS_DONE : change_confirm(cli);
 }
 
-/* The purge itself is done and durable by then. */
-static const char busy[] =
-    "purged, but what remains of it, encrypted, stays in the write-ahead log until its readers are "
-    "gone; the next command that writes, or 'secretctl purge', finishes it then";
-
-static enum status compact(struct cli *cli, int wait_ms, const char *remark)
+static enum store_err compact(struct cli *cli, int wait_ms, enum status *ret_status)
 {
     const struct task task = {"empty the write-ahead log of", cli->store_path};
     enum store_err err = store_compact(cli->store, wait_ms);
 
-    if (err == STORE_ERR_BUSY) {
-        if (remark)
-            fail_remark(remark);
-        return STATUS_DONE;
-    }
-    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+    *ret_status = err == STORE_OK || err == STORE_ERR_BUSY ? STATUS_DONE : fail_store(&task, err);
+    return err;
 }
 
-enum status change_compact(struct cli *cli)
+/* It is done and durable by then. */
+static void say_what_is_left(const char *done)
 {
-    return compact(cli, -1, busy);
+    AUTO_FREE char *line = NULL;
+
+    if (asprintf(
+            &line,
+            "%s, but what remains of it, encrypted, stays in the write-ahead log until its "
+            "readers are gone; the next command that writes, or 'secretctl purge', finishes it "
+            "then",
+            done) < 0)
+        line = NULL;
+    if (line)
+        fail_remark(line);
+}
+
+enum status change_compact(struct cli *cli, const char *done)
+{
+    enum status status;
+
+    if (compact(cli, -1, &status) == STORE_ERR_BUSY)
+        say_what_is_left(done);
+    return status;
 }
 
 /* What failed first, or was not confirmed. */
@@ -114,10 +126,13 @@ enum status change_commit(struct cli *cli, const struct task *task)
 {
     size_t purged = 0;
     enum status status = commit(cli, task, PURGED_IN_PASSING, &purged);
+    enum status compacted = STATUS_DONE;
 
     if (!is_committed(status) || !store_compact_due(cli->store))
         return status;
-    return worse(status, compact(cli, COMPACT_IN_PASSING_MS, NULL));
+    if (compact(cli, COMPACT_IN_PASSING_MS, &compacted) == STORE_ERR_BUSY)
+        compacted = STATUS_DONE; /* the next one tries again */
+    return worse(status, compacted);
 }
 
 enum status change_purge_due(struct cli *cli, const struct task *task)
@@ -129,7 +144,7 @@ enum status change_purge_due(struct cli *cli, const struct task *task)
 
     store_stats(cli->store, &stats);
     if (stats.deleted == 0)
-        return any ? change_compact(cli) : STATUS_DONE;
+        return any ? change_compact(cli, "purged") : STATUS_DONE;
     do {
         enum status last = change_begin(cli, task);
         if (last == STATUS_DONE)
@@ -139,7 +154,7 @@ enum status change_purge_due(struct cli *cli, const struct task *task)
         status = worse(status, last);
         any |= purged > 0;
     } while (purged == PURGED_AT_ONCE);
-    return any ? worse(status, change_compact(cli)) : status;
+    return any ? worse(status, change_compact(cli, "purged")) : status;
 }
 
 enum status change_paths(struct cli *cli, const struct change *change, char **paths, int count)

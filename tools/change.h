@@ -28,9 +28,10 @@ enum status change_confirm(struct cli *cli);
  * As change_commit() and change_compact(). */
 enum status change_purge_due(struct cli *cli, const struct task *task);
 
-/* After a purge: empty the write-ahead log. That readers keep it from being done is no failure, but
- * is said; change_commit() does it then, after the next change, as soon as they are gone. */
-enum status change_compact(struct cli *cli);
+/* Empty the write-ahead log, after what is called `done`: "purged". That readers keep it from being
+ * done is no failure, but is said; change_commit() does it then, after the next change, as soon as
+ * they are gone. */
+enum status change_compact(struct cli *cli, const char *done);
 
 typedef enum store_err change_fn(struct store *store, const char *path, void *arg);
 

@@ -19,8 +19,6 @@
 
 static const char old_copies[] =
     "copies of the store that were made before still open with the keys of then";
-static const char busy[] = "what the old root key can open stays in the write-ahead log until "
-                           "nobody reads from it; 'secretctl purge --due' empties it then";
 
 struct work {
     const struct cli *cli;
@@ -165,7 +163,7 @@ static enum status rekey(struct cli *cli, const struct task *task, const struct 
     if (status != STATUS_DONE)
         return status;
     status = change_confirm(cli);
-    if (change_compact(cli, busy) != STATUS_DONE)
+    if (change_compact(cli, "rekeyed") != STATUS_DONE)
         status = STATUS_FAILED;
     if (status == STATUS_DONE)
         status = announce(&work);

@@ -98,5 +98,5 @@ enum status purge_run(struct cli *cli)
         status = unlock_store(cli, STORE_READ_WRITE);
     if (status == STATUS_DONE && cli_has(cli, OPTION_DUE))
         return change_purge_due(cli, &due_task);
-    return status == STATUS_DONE ? change_compact(cli) : status;
+    return status == STATUS_DONE ? change_compact(cli, "purged") : status;
 }

@@ -202,13 +202,13 @@ static void test_nothing_of_the_old_key_is_left(void **state)
     struct told told = {.root_key = SECBUF_INIT};
 
     fill(s);
-    assert_ok(store_compact(s));
+    assert_ok(store_compact(s, -1));
     struct boxes before = take_boxes(f);
     assert_int_equal(before.count, 401);
     for (size_t i = 0; i < before.count; i++)
         assert_true(has_bytes(f, before.start[i], sizeof before.start[i]));
     assert_ok(rekey_for(s, &f->credential, &told));
-    assert_ok(store_compact(s));
+    assert_ok(store_compact(s, -1));
     for (size_t i = 0; i < before.count; i++)
         assert_false(has_bytes(f, before.start[i], sizeof before.start[i]));
     store_close(s);
