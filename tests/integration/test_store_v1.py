@@ -1,6 +1,7 @@
 """A store written by format 1 opens, and holds what it held, in every later version."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -55,3 +56,27 @@ def test_the_passphrase_opens_its_store(folder):
         argv = [SECRETCTL, "--store", folder / "store.db", "--passphrase-fd", passphrase.fileno()]
         done = run([*argv, "get", "plain"], pass_fds=[passphrase.fileno()])
     assert (done.stdout, done.stderr) == (b"behind a passphrase", b"")
+
+
+@pytest.mark.parametrize("kind", ["keyfile", "passphrase", "recipient", "command"])
+def test_a_key_of_every_kind_opens_its_store(folder, kind):
+    for name in ("slots.db", "slots.key", "slots.identity", "slots.command.key"):
+        shutil.copy(KEPT / name, folder)
+        (folder / name).chmod(0o600)
+    command = folder / "command"
+    command.write_text(f"#!/bin/sh\nexec cat {folder}/slots.command.key\n")
+    command.chmod(0o700)
+    with open(KEPT / "passphrase", "rb") as phrase:
+        fd = phrase.fileno()
+        unlock = {
+            "keyfile": ["--key-file", folder / "slots.key"],
+            "passphrase": ["--passphrase-fd", fd],
+            "recipient": ["--identity", folder / "slots.identity"],
+            "command": ["--unlock-command", command],
+        }
+        argv = [SECRETCTL, "--store", folder / "slots.db", *unlock[kind]]
+        done = run([*argv, "get", "plain"], pass_fds=[fd])
+        os.lseek(fd, 0, os.SEEK_SET)
+        listed = json.loads(run([*argv, "key", "ls", "--json"], pass_fds=[fd]).stdout)
+    assert (done.stdout, done.stderr) == (b"behind four kinds of keys", b"")
+    assert [slot["kind"] for slot in listed] == ["keyfile", "passphrase", "recipient", "command"]
