@@ -182,6 +182,7 @@ static enum status take_away(struct cli *cli)
         {STORE_OK, NULL, NULL}};
     uint32_t id;
     enum status status;
+    enum status compacted;
     enum store_err err;
 
     bool anew = cli_has(cli, OPTION_REKEY);
@@ -203,9 +204,11 @@ static enum status take_away(struct cli *cli)
         return status;
     }
     status = change_commit(cli, &task);
-    if (status == STATUS_DONE || status == STATUS_UNCONFIRMED)
-        fail_remark(kept);
-    return status;
+    if (status != STATUS_DONE && status != STATUS_UNCONFIRMED)
+        return status;
+    fail_remark(kept);
+    compacted = change_compact(cli, "removed");
+    return status == STATUS_DONE ? compacted : status;
 }
 
 /* ---- rekey ---------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-"""Key slots: telling, adding and removing them; identities; unlock commands; what wrong keys are told."""
+"""Key slots are told, added, removed; identities; unlock commands; what wrong keys are told."""
 
 import base64
 import json
@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import time
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -243,6 +245,19 @@ def test_a_removed_slot_that_is_put_back_is_noticed(store, folder):
     second.refuses(INTEGRITY, "ls")
 
 
+def test_nothing_of_a_removed_slot_is_left_in_the_files(store, folder):
+    store.ctl("key", "add", "--new-key-file", folder / "second")
+    (box,) = database.row(store.path, "slot", 2, "box")
+    wrapped = box[-48:]
+    # Somebody else has the file open, so that closing it does not empty the write-ahead log.
+    with closing(sqlite3.connect(store.path)) as other:
+        assert other.execute("SELECT count(*) FROM slot").fetchall() == [(2,)]
+        store.put("a", b"value")
+        remove(store, 2)
+        assert len(store.files()) == 3
+        assert wrapped not in b"".join(path.read_bytes() for path in store.files())
+
+
 # ---- wrong keys
 
 
@@ -253,9 +268,9 @@ def test_wrong_keys_say_what_was_tried(store, folder):
     (folder / "wrong").write_bytes(os.urandom(32))
     (folder / "wrong").chmod(0o600)
     line = opening(store, "--key-file", folder / "wrong").refuses(LOCKED, "ls")
-    assert f"the key file '{folder}/wrong' (tried 2 of 3 slots: the other wants an identity)" in line
+    assert f"the key file '{folder}/wrong' (tried 2 of 3 slots: the other wants an id" in line
     line = refuses_to_mount(LOCKED, store.path, folder / "mnt", f"key_file={folder}/wrong")
-    assert f"the key file '{folder}/wrong' (tried 2 of 3 slots: the other wants an identity)" in line
+    assert f"the key file '{folder}/wrong' (tried 2 of 3 slots: the other wants an id" in line
     new_identity(folder / "stranger")
     line = opening(store, "--identity", folder / "stranger").refuses(LOCKED, "ls")
     assert "the identity" in line and "tried 1 of 3 slots: the others want a key file" in line

@@ -305,7 +305,7 @@ def two_keys_box(keys, nonce, ad):
 
 
 def two_keys_slot(uuid, row, secrets, salt, nonce):
-    """A key file's slot whose wrapped key opens under two key files; the commitment is the first's."""
+    """A slot whose wrapped key opens under two key files; with the commitment of either."""
     masters = [blake2b(salt, 32, secret) for secret in secrets]
     box = two_keys_box([kdf(master, 1, b"sfs-slot") for master in masters], nonce,
                        slot_ad(uuid, row, 1, salt, 0, 0))
