@@ -50,7 +50,7 @@ def sleeper(machine):
     )
     eventually(lambda: (folder / "pid").read_text())
     yield SimpleNamespace(process=process, begun=begun, folder=folder)
-    process.kill()
+    process.terminate()  # with the command, where no test has waited for its end
     process.wait()
     remove_folder(folder)
 
