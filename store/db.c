@@ -4,6 +4,7 @@
 #include "db_state.h"
 #include "fault.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -79,18 +80,24 @@ static const char *damage_of(int sqlite_code)
     }
 }
 
-enum store_err db_note_failure(const struct db *db, const char *operation)
+static enum store_err note_failure(const struct db *db, const char *operation, int sys_errno)
 {
     int code = sqlite3_extended_errcode(db->handle);
-    int sys_errno = sqlite3_system_errno(db->handle);
     enum store_err err = code_of(code);
     /* SQLite tells a full disk from other failures in write(2) only, not in ftruncate(2) and the
-     * like. */
+     * like; nor why a file can't be opened. */
     if (err == STORE_ERR_IO && fault_code_of(sys_errno) == STORE_ERR_NO_SPACE)
         err = STORE_ERR_NO_SPACE;
+    if ((code & 0xff) == SQLITE_CANTOPEN && sys_errno != 0)
+        err = fault_code_of(sys_errno);
     fault_note(err, operation, "the store", err == STORE_ERR_INTEGRITY ? damage_of(code) : NULL,
                sys_errno, code);
     return err;
+}
+
+enum store_err db_note_failure(const struct db *db, const char *operation)
+{
+    return note_failure(db, operation, sqlite3_system_errno(db->handle));
 }
 
 static sqlite3_stmt *statement(struct db *db, enum statement which)
@@ -154,7 +161,11 @@ enum store_err db_begin_write(struct db *db)
 
 enum store_err db_commit(struct db *db)
 {
+    errno = 0;
     enum store_err err = run(db, statement(db, COMMIT), "commit");
+    /* What SQLite keeps of errno is not of a COMMIT that fails, but of something before. */
+    if (err == STORE_ERR_IO || err == STORE_ERR_NO_SPACE)
+        err = note_failure(db, "commit", errno);
     if (err)
         db_end(db);
     db->in_transaction = false;

@@ -264,7 +264,7 @@ enum store_err db_create(const char *path, struct db **ret_db)
 
 void db_unlink(const char *path)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
     char name[PATH_MAX];
 
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++)

@@ -1,0 +1,64 @@
+/*
+ * What the fault tests do to a store: a small store, changes of it that each are one commit, and
+ * which state of it a file is in.
+ */
+#ifndef TESTS_FAULT_SCENARIO_H
+#define TESTS_FAULT_SCENARIO_H
+
+#include "helpers.h"
+
+/* A change of the store that trial_begin() makes; the errors are those of what it calls. */
+struct scenario {
+    const char *name;
+    enum store_err (*change)(struct store *store);
+    bool compacts; /* the log is emptied after the commit */
+    bool with_log; /* the store has a log that nobody has folded into the file, as after kill -9 */
+};
+
+extern const struct scenario scenarios[];
+extern const size_t scenario_count;
+
+/* All that a store says of itself but times. */
+#define STATE_BYTES 32
+struct state {
+    unsigned char hash[STATE_BYTES];
+};
+bool state_equal(const struct state *a, const struct state *b);
+
+#define TRIAL_FILES 2
+
+/* A scenario under way: the store's files before the change, and its states before and after. */
+struct trial {
+    struct fixture *fixture;
+    const struct scenario *scenario;
+    struct state before;
+    struct state after;
+    unsigned char *kept[TRIAL_FILES]; /* the file's and the log's; NULL: there is none */
+    size_t kept_len[TRIAL_FILES];
+};
+
+/* Fill the fixture's store, which is empty, keep its files, and find out what the change makes of
+ * it. */
+void trial_begin(struct trial *trial, struct fixture *fixture, const struct scenario *scenario);
+void trial_end(struct trial *trial);
+
+/* Put the files back that trial_begin() kept. */
+void trial_restore(const struct trial *trial);
+
+/*
+ * Open, unlock, load, change, commit, compact where the scenario does, and close.
+ * out:    ret_acknowledged  store_commit() has returned STORE_OK
+ * returns the first error of all that
+ */
+enum store_err trial_run(const struct trial *trial, bool *ret_acknowledged);
+
+/*
+ * Open the store, verify all of it and say whether it is in its new state. Fails the test where it
+ * is in neither, or can't be written any more.
+ */
+bool trial_is_after(const struct trial *trial);
+
+/* The same, and fails where an acknowledged change is not there. */
+void trial_check(const struct trial *trial, bool acknowledged);
+
+#endif
