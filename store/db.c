@@ -142,8 +142,11 @@ const char *db_path(const struct db *db)
 
 /* ---- Transactions -------------------------------------------------------- */
 
+/* What ends it is made first: without memory later, the transaction would stay open. */
 static enum store_err begin(struct db *db, enum statement which)
 {
+    if (statement(db, ROLLBACK) == NULL)
+        return db_fail(db, "begin");
     enum store_err err = run(db, statement(db, which), "begin");
     db->in_transaction = !err;
     return err;

@@ -200,6 +200,7 @@ static enum store_err db_new(const char *path, int flags, struct db **ret_db)
     db->path = realpath(path, NULL);
     if (db->path == NULL || asprintf(&db->wal_path, "%s-wal", db->path) < 0) {
         enum store_err err = fault_errno(errno, "open", "the store");
+        db->wal_path = NULL; /* asprintf(3) leaves anything in it */
         db_close(db);
         return err;
     }

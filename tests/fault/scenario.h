@@ -46,10 +46,12 @@ void trial_end(struct trial *trial);
 void trial_restore(const struct trial *trial);
 
 /*
- * Open, unlock, load, change, commit, compact where the scenario does, and close.
+ * Open, unlock, load; change, commit, compact where the scenario does; both, and close.
  * out:    ret_acknowledged  store_commit() has returned STORE_OK
  * returns the first error of all that
  */
+enum store_err trial_open(const struct trial *trial, struct store **ret_store);
+enum store_err trial_change(const struct trial *trial, struct store *store, bool *ret_acknowledged);
 enum store_err trial_run(const struct trial *trial, bool *ret_acknowledged);
 
 /*
