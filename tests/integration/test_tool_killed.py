@@ -13,6 +13,7 @@ from harness import Store, end, eventually, spawn
 
 KILLS = int(os.environ.get("SECRETFS_TOOL_KILLS", "100"))  # 1000 is the long form
 PATHS = [f"dir{number // 3}/secret{number}" for number in range(9)]
+GENERATED = "generated"  # its values are made by `rotate`
 
 
 def content(number):
@@ -48,12 +49,14 @@ class Commands:
         self.value = folder / "value"
 
     def next(self, state):
-        secrets = sorted(path for path, (_, version, _) in state.items() if version)
+        secrets = sorted(
+            path for path, (_, version, _) in state.items() if version and path != GENERATED
+        )
         self.number += 1
         self.value.write_bytes(content(self.number))
         rolled = [path for path in secrets if state[path][1] > 1]
         choices = [["put", self.random.choice(PATHS), "-p", "--file", self.value]] * 3
-        choices += [["mkdir", "-p", f"made/{self.number}/below"]]
+        choices += [["mkdir", "-p", f"made/{self.number}/below"], ["rotate", GENERATED]]
         if len(secrets) >= 3:
             one, two = self.random.sample(secrets, 2)
             mode = f"{self.number % 0o377 + 1:04o}"  # never that of a new secret
@@ -95,13 +98,19 @@ def check_mount(served, state):
     wanted = {path: (mode, size) for path, (mode, _, size) in state.items()}
     eventually(lambda: shown_by(served) == wanted)
     for path, (_, version, size) in state.items():
-        if version:
-            data = (served.path / path).read_bytes()
+        if not version:
+            continue
+        data = (served.path / path).read_bytes()
+        if path == GENERATED:
+            assert len(data) == size and data.isalnum()
+        else:
             assert len(data) == size and data == content(int(data.split(b" ", 1)[0])), path
 
 
 def test_a_killed_command_is_done_or_is_not(store, mount, folder, measured):
     store.quick = True
+    store.put(GENERATED, b"x" * 40)
+    store.ctl("rotation", GENERATED, "--generate", "alnum:40")
     served = mount()
     commands = Commands(folder)
     state = state_of(store)
