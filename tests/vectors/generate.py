@@ -194,6 +194,23 @@ def argon2id(password, salt, passes, kib, size):
     return long_hash(struct.pack("<128Q", *blocks[-1]), size)
 
 
+# ---- What others have published ------------------------------------------------------------------
+
+def check_published():
+    """draft-irtf-cfrg-xchacha-03, A.3.1; the reference implementation of Argon2, src/test.c."""
+    plain = (b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the "
+             b"future, sunscreen would be it.")
+    box, tag = xchacha20poly1305(counting(0x80, 32), counting(0x40, 24), plain,
+                                 bytes.fromhex("50515253c0c1c2c3c4c5c6c7"))
+    assert box.hex() == ("bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb"
+                         "731c7f1b0b4aa6440bf3a82f4eda7e39ae64c6708c54c216cb96b72e1213b452"
+                         "2f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f76b2383565d3fff9"
+                         "21f9664c97637da9768812f615c68b13b52e")
+    assert tag.hex() == "c0875924c1c7987947deafd8780acf49"
+    assert argon2id(b"password", b"somesalt", 2, 256, 32).hex() == (
+        "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe")
+
+
 # ---- FORMAT.md -----------------------------------------------------------------------------------
 
 FORMAT = 1
@@ -421,6 +438,7 @@ def main():
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "v1.txt")
     text = "# Made by generate.py; a name, and its bytes in hexadecimal.\n"
     text += "".join("%s %s\n" % (name, data.hex() or "-") for name, data in vectors())
+    check_published()
     if sys.argv[1:] == ["--check"]:
         with open(path, encoding="ascii") as f:
             if f.read() != text:
