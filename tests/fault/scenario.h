@@ -23,7 +23,6 @@ extern const size_t scenario_count;
 struct state {
     unsigned char hash[STATE_BYTES];
 };
-bool state_equal(const struct state *a, const struct state *b);
 
 #define TRIAL_FILES 2
 
@@ -53,6 +52,9 @@ void trial_restore(const struct trial *trial);
 enum store_err trial_open(const struct trial *trial, struct store **ret_store);
 enum store_err trial_change(const struct trial *trial, struct store *store, bool *ret_acknowledged);
 enum store_err trial_run(const struct trial *trial, bool *ret_acknowledged);
+
+/* Whether an open store is in that state; every value is read. */
+bool trial_shows(struct store *store, const struct state *state);
 
 /*
  * Open the store, verify all of it and say whether it is in its new state. Fails the test where it

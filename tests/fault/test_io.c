@@ -3,6 +3,7 @@
  * each change of a store: the error is the right one, what was acknowledged is there, and nothing
  * else is lost.
  */
+#include "changes.h"
 #include "disk.h"
 #include "scenario.h"
 
@@ -69,6 +70,67 @@ SCENARIO_TEST(3)
 SCENARIO_TEST(4)
 SCENARIO_TEST(5)
 
+/* Follow a commit of somebody else's while each operation fails once: the next time is right. */
+static bool follow_once(const struct trial *trial, struct disk_fault fault)
+{
+    bool acknowledged = false;
+    struct store *s = NULL;
+
+    trial_restore(trial);
+    assert_ok(trial_open(trial, &s));
+    assert_ok(trial_run(trial, &acknowledged));
+    disk_start(fault);
+    enum store_err err = store_refresh(s, NULL);
+    disk_stop();
+    check_code("follow", err, &fault);
+    if (err)
+        assert_true(trial_shows(s, &trial->before));
+    assert_ok(store_refresh(s, NULL));
+    assert_true(trial_shows(s, &trial->after));
+    store_close(s);
+    err ? refused++ : unnoticed++;
+    return disk_has_failed();
+}
+
+static void test_follow(void **state)
+{
+    struct trial trial;
+    struct disk_fault fault = {DISK_ANY, 0, EIO, false};
+
+    trial_begin(&trial, *state, &scenarios[1]);
+    do
+        fault.number++;
+    while (follow_once(&trial, fault));
+    assert_true(fault.number > 3);
+    trial_end(&trial);
+}
+
+/* The same process goes on after an operation that failed once. */
+static void test_again(void **state)
+{
+    struct trial trial;
+    struct disk_fault fault = {DISK_ANY, 0, EIO, false};
+
+    trial_begin(&trial, *state, &scenarios[1]);
+    do {
+        bool acknowledged = false;
+        struct store *s = NULL;
+        fault.number++;
+        trial_restore(&trial);
+        assert_ok(trial_open(&trial, &s));
+        disk_start(fault);
+        enum store_err err = trial_change(&trial, s, &acknowledged);
+        disk_stop();
+        check_code("again", err, &fault);
+        if (err)
+            assert_ok(trial_change(&trial, s, &acknowledged));
+        store_close(s);
+        trial_check(&trial, acknowledged);
+    } while (disk_has_failed());
+    assert_true(fault.number > 10);
+    trial_end(&trial);
+}
+
 /* A store that could not be made leaves no file. */
 static void test_create(void **state)
 {
@@ -111,7 +173,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test(test_scenario_0), store_test(test_scenario_1), store_test(test_scenario_2),
         store_test(test_scenario_3), store_test(test_scenario_4), store_test(test_scenario_5),
-        store_test(test_create),     plain_test(test_totals),
+        store_test(test_follow),     store_test(test_again),      store_test(test_create),
+        plain_test(test_totals),
     };
     disk_install();
     return cmocka_run_group_tests(tests, NULL, NULL);
