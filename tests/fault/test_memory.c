@@ -44,8 +44,9 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *memory, size_t size);
 char *__wrap_realpath(const char *path, char *resolved);
-int __wrap_asprintf(char **ret, const char *format, ...);
-int __wrap___asprintf_chk(char **ret, int flag, const char *format, ...);
+__attribute__((format(printf, 2, 3))) int __wrap_asprintf(char **ret, const char *format, ...);
+__attribute__((format(printf, 3, 4))) int __wrap___asprintf_chk(char **ret, int flag,
+                                                                const char *format, ...);
 void *__wrap_sodium_malloc(size_t size);
 int __wrap_crypto_pwhash(unsigned char *out, unsigned long long out_len, const char *password,
                          unsigned long long password_len, const unsigned char *salt,
@@ -72,7 +73,7 @@ char *__wrap_realpath(const char *path, char *resolved)
 }
 
 /* On failure *ret is undefined, as in asprintf(3). */
-static int print(char **ret, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static int print(char **ret, const char *format, va_list args)
 {
     *ret = (char *)-1;
     return fails() ? -1 : vasprintf(ret, format, args);

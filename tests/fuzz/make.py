@@ -66,8 +66,12 @@ def make_corpora():
     seed("store", "changed", bytes.fromhex("10100001" "00204042" "0020c010"))
     seed("feed", "b", bytes.fromhex("02000000" "02010000" "02020000" "02030000"))
     seed("feed", "mixed", bytes.fromhex("00011200" "00030100" "01011300" "03021407"))
+    # All of state B but what `chmod` did: what only the sum over all rows tells.
+    nodes = "".join(f"0001{row:02x}00" for row in (16, 17, 18, 22, 25))
+    seed("feed", "all_but_one", bytes.fromhex("02000000" "02020000" "02030000" + nodes))
     seed("feed", "as_it_is", b"")
 
 
-make_stores(pathlib.Path(sys.argv[1]))
-make_corpora()
+if __name__ == "__main__":
+    make_stores(pathlib.Path(sys.argv[1]))
+    make_corpora()
