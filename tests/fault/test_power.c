@@ -40,6 +40,7 @@ static void cut_scenario(struct fixture *f, const struct scenario *scenario)
             survived += is_after;
         }
     } while (disk_has_failed()); /* the last time right after everything */
+    print_message("%s: %zu operations\n", scenario->name, fault.number - 1);
     assert_true(fault.number > 10);
     trial_end(&trial);
 }
