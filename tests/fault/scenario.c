@@ -211,7 +211,7 @@ enum store_err trial_change(const struct trial *trial, struct store *s, bool *re
     }
     err = store_commit(s);
     *ret_acknowledged = err == STORE_OK;
-    return !err && trial->scenario->compacts ? store_compact(s) : err;
+    return !err && trial->scenario->compacts ? store_compact(s, -1) : err;
 }
 
 enum store_err trial_run(const struct trial *trial, bool *ret_acknowledged)
