@@ -318,7 +318,8 @@ STORE_CHECKED enum store_err store_path_below(struct store *store, uint64_t top,
  * committed meanwhile, in a single file that is complete and on its disk when this returns. Takes
  * no key; a store that was unlocked has its copy verified, by loading it and decrypting every
  * version there. One thread, and no transaction open.
- * errors: INTEGRITY, BUSY, DENIED, NO_SPACE, IO, NO_MEMORY; the file is worth nothing then
+ * errors: INTEGRITY, BUSY, DENIED, NO_STORE (no such folder), NO_SPACE, IO, NO_MEMORY; the file is
+ * worth nothing then
  */
 STORE_CHECKED enum store_err store_backup(struct store *store, const char *path);
 

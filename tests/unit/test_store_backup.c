@@ -103,7 +103,7 @@ static void test_targets_that_fail(void **state)
     char missing[200];
     put_text(s, "one", "1");
     snprintf(missing, sizeof missing, "%s/no/copy", f->folder);
-    assert_error(store_backup(s, missing), STORE_ERR_DENIED);
+    assert_error(store_backup(s, missing), STORE_ERR_NO_STORE);
     assert_true(store_fault()->operation[0] != '\0');
 
     FILE *file = fopen(t.path, "w");
