@@ -202,6 +202,8 @@ install_missing || give_up "cannot install the packages the tests need"
 export SECRETFS_BUILD=$build SECRETFS_SANITIZER_LOGS=$logs/sanitizers PYTHONDONTWRITEBYTECODE=1
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:exitcode=99
+# Other bytes are damaged every day; tests/unit/test_damage.c says which.
+export SECRETFS_DAMAGE_SHIFT=${SECRETFS_DAMAGE_SHIFT:-$(($(date +%s) / 86400))}
 export TSAN_OPTIONS=halt_on_error=0:exitcode=99:log_path=$SECRETFS_SANITIZER_LOGS/tsan
 ASAN_OPTIONS+=:log_path=$SECRETFS_SANITIZER_LOGS/asan
 UBSAN_OPTIONS+=:log_path=$SECRETFS_SANITIZER_LOGS/ubsan

@@ -186,6 +186,7 @@ def test_a_version_that_was_deleted_and_is_back_is_named(store):
     shutil.copy(store.path, store.folder / "older.db")
     for number in range(100):
         store.put("a", str(number).encode())
+    assert store.files() == [store.path], "what is pruned is no purge, which would leave a mark"
     old = store.folder / "older.db"
     damage(store, f"ATTACH '{old}' AS old", "INSERT INTO version SELECT * FROM old.version WHERE id = 18")
     assert first_bad(store) == "version 18, 'a': it was deleted, and put back"

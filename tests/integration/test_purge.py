@@ -141,14 +141,6 @@ def test_a_purge_that_is_killed_is_finished(removed, mount):
     assert left(removed, removed.parts) == 0 and not mark(removed).exists()
 
 
-def test_what_is_superseded_leaves_no_mark(store):
-    """Only a purge says that it destroys: a version that is pruned goes when its space is used."""
-    store.quick = True
-    for number in range(102):
-        store.put("a", str(number).encode())
-        assert not mark(store).exists()
-
-
 def test_a_mark_that_is_no_file_does_no_harm(removed):
     target = removed.folder / "target"
     target.write_bytes(b"precious")
