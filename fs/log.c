@@ -119,6 +119,8 @@ static const char *next_step(enum store_err err)
         return "; name the right one with -o key_file=FILE or -o passphrase_fd=N";
     case STORE_ERR_INTEGRITY:
         return "; 'secretctl check' looks closer, a backup helps";
+    case STORE_ERR_ANCHOR:
+        return "; if that is on purpose, 'secretctl anchor accept' accepts it";
     case STORE_ERR_MEMORY_LOCK:
         return "; raise the limit (ulimit -l), or give -o allow_swap";
     case STORE_ERR_BUSY:
@@ -152,7 +154,7 @@ void log_store_error(const char *action, const char *object, enum store_err err)
 
     if (why[0] == '\0')
         log_error("cannot %s '%s': %s%s", action, object, store_strerror(err), next_step(err));
-    else if (err == STORE_ERR_INTEGRITY || err == STORE_ERR_FORMAT)
+    else if (err == STORE_ERR_INTEGRITY || err == STORE_ERR_FORMAT || err == STORE_ERR_ANCHOR)
         log_error("cannot %s '%s': %s (%s%s%s)%s", action, object, store_strerror(err), f->object,
                   f->object[0] ? ": " : "", why, next_step(err));
     else

@@ -20,7 +20,7 @@ static inline enum status status_of(enum store_err err)
         return STATUS_DONE;
     if (err == STORE_ERR_KEY)
         return STATUS_LOCKED;
-    return err == STORE_ERR_INTEGRITY ? STATUS_INTEGRITY : STATUS_FAILED;
+    return err == STORE_ERR_INTEGRITY || err == STORE_ERR_ANCHOR ? STATUS_INTEGRITY : STATUS_FAILED;
 }
 
 #endif

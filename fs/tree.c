@@ -53,6 +53,7 @@ int tree_errno(enum store_err err)
     case STORE_ERR_FORMAT:
     case STORE_ERR_KEY:
     case STORE_ERR_INTEGRITY:
+    case STORE_ERR_ANCHOR:
     case STORE_ERR_BUSY:
     case STORE_ERR_DENIED:
     case STORE_ERR_NO_SPACE:

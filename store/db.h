@@ -95,6 +95,10 @@ STORE_CHECKED enum store_err db_compact(struct db *db);
  */
 STORE_CHECKED enum store_err db_backup(struct db *db, const char *path);
 
+/* Make what the write-ahead log holds durable: a commit of a writer that was killed before it did
+ * so may be seen too. errors: IO */
+STORE_CHECKED enum store_err db_sync_log(const struct db *db);
+
 /* Change the time stamp of the write-ahead log, so that whoever watches it looks again. */
 void db_touch(struct db *db);
 

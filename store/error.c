@@ -107,6 +107,8 @@ const char *store_strerror(enum store_err code)
         return "the version was revoked";
     case STORE_ERR_EXPIRED:
         return "the secret has expired";
+    case STORE_ERR_ANCHOR:
+        return "it is not the state of the store that was last seen";
     }
     return "unknown error";
 }

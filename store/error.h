@@ -33,6 +33,7 @@ enum store_err {
     STORE_ERR_MEMORY_LOCK = -19, /* memory could not be locked against swapping */
     STORE_ERR_REVOKED = -20,     /* the version was revoked, so it is not given out */
     STORE_ERR_EXPIRED = -21,     /* the secret's time is over, so it is not given out */
+    STORE_ERR_ANCHOR = -22,      /* the state contradicts the anchor: older, or of another copy */
 };
 
 #define STORE_CHECKED __attribute__((warn_unused_result))

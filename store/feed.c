@@ -147,6 +147,8 @@ static enum store_err load(struct store *store, struct feed *feed)
         return err;
     feed_total(feed->index, &slots, &feed->sum, feed->rows);
     err = compare_with_root(&root, &feed->sum, feed->rows);
+    if (!err)
+        err = anchor_check(store, &root);
     if (!err) {
         store->root = root;
         store->slots = slots;
@@ -177,11 +179,15 @@ enum store_err feed_load(struct store *store)
 enum store_err store_load(struct store *store)
 {
     pthread_mutex_lock(&store->db_lock);
-    enum store_err err = db_begin_read(store->db);
+    enum store_err err = anchor_look(store);
+    if (!err)
+        err = db_begin_read(store->db);
     if (!err)
         err = feed_load(store);
     db_end(store->db);
     pthread_mutex_unlock(&store->db_lock);
+    if (!err)
+        anchor_loaded(store);
     return err;
 }
 

@@ -9,12 +9,13 @@
 #include <sodium.h>
 #include <string.h>
 
+#define ACCEPTED_BYTES 32
 #define ACL_ENTRY_BYTES 6
 #define VERSION_ENTRY_BYTES 24
 #define REVOKED_ENTRY_BYTES 12
 #define SECOND_NS 1000000000
 
-enum root_field { ROOT_GENERATION = 1, ROOT_NEXT_ID, ROOT_ROWS, ROOT_HASH };
+enum root_field { ROOT_GENERATION = 1, ROOT_NEXT_ID, ROOT_ROWS, ROOT_HASH, ROOT_ACCEPTED };
 
 enum node_field {
     NODE_KIND = 1,
@@ -60,6 +61,38 @@ enum version_field { VERSION_NODE = 1, VERSION_NUMBER, VERSION_VALUE };
 static const enum table counted[] = {TABLE_SLOT, TABLE_NODE, TABLE_VERSION};
 #define COUNTED (sizeof counted / sizeof counted[0])
 
+static unsigned char *put_accepted(unsigned char *at, const struct anchor_acceptance *a)
+{
+    unsigned char bytes[ACCEPTED_BYTES];
+
+    if (a->generation == 0)
+        return at;
+    put_le(bytes, a->generation, 8);
+    put_le(bytes + 8, a->accepted, 8);
+    put_le(bytes + 16, a->seen, 8);
+    put_le(bytes + 24, (uint64_t)a->time_ns, 8);
+    return put_bytes(at, ROOT_ACCEPTED, bytes, sizeof bytes);
+}
+
+static void take_accepted(struct reader *r, uint64_t generation, struct anchor_acceptance *ret)
+{
+    unsigned char bytes[ACCEPTED_BYTES];
+    size_t len;
+
+    if (!take_optional(r, ROOT_ACCEPTED, bytes, sizeof bytes, &len))
+        return;
+    if (len != sizeof bytes) {
+        r->bad = true;
+        return;
+    }
+    ret->generation = get_le(bytes, 8);
+    ret->accepted = get_le(bytes + 8, 8);
+    ret->seen = get_le(bytes + 16, 8);
+    ret->time_ns = (int64_t)get_le(bytes + 24, 8);
+    r->bad |= ret->generation == 0 || ret->generation > generation ||
+              ret->accepted >= ret->generation || ret->seen >= ret->generation;
+}
+
 size_t record_encode_root(const struct root_record *root, unsigned char *out)
 {
     unsigned char rows[8 * COUNTED];
@@ -74,6 +107,7 @@ size_t record_encode_root(const struct root_record *root, unsigned char *out)
     at = put_number(at, ROOT_NEXT_ID, root->next_id, 8);
     at = put_bytes(at, ROOT_ROWS, rows, sizeof rows);
     at = put_bytes(at, ROOT_HASH, hash, sizeof hash);
+    at = put_accepted(at, &root->accepted);
     return (size_t)(at - out);
 }
 
@@ -89,6 +123,7 @@ enum store_err record_decode_root(const unsigned char *data, size_t len,
     root.next_id = take_number(&r, ROOT_NEXT_ID, 8);
     take_exactly(&r, ROOT_ROWS, rows, sizeof rows);
     take_exactly(&r, ROOT_HASH, hash, sizeof hash);
+    take_accepted(&r, root.generation, &root.accepted);
     if (!finished(&r) || root.next_id <= STORE_ROOT_ID || root.next_id > INT64_MAX)
         return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "its record is malformed");
     for (size_t i = 0; i < COUNTED; i++)

@@ -8,6 +8,7 @@
 #ifndef STORE_RECORD_H
 #define STORE_RECORD_H
 
+#include "anchor.h"
 #include "error.h"
 #include "keyslot.h"
 #include "policy.h"
@@ -26,6 +27,7 @@ struct root_record {
     uint64_t next_id;         /* for the next node or version */
     uint64_t rows[TABLE_END]; /* by table; the root's own counts as none */
     struct multiset hash;     /* over all rows of all tables but the root's */
+    struct anchor_acceptance accepted;
 };
 
 struct node_record {

@@ -17,7 +17,14 @@
 #define PADDING_MARK 0x80
 #define KDF_CONTEXT "secretfs"
 
-enum subkey { SUBKEY_RECORD = 1, SUBKEY_LOOKUP = 2, SUBKEY_ROW = 3, SUBKEY_COUNT = 3 };
+enum subkey {
+    SUBKEY_RECORD = 1,
+    SUBKEY_LOOKUP = 2,
+    SUBKEY_ROW = 3,
+    SUBKEY_ROOT = 4,
+    SUBKEY_ANCHOR = 5,
+    SUBKEY_COUNT = 5
+};
 
 static const unsigned char *subkey(const struct seal_keys *keys, enum subkey which)
 {
@@ -162,4 +169,18 @@ struct multiset seal_row_hash(const struct seal_keys *keys, enum table table, co
     crypto_generichash_final(&state, hash, sizeof hash);
     sodium_memzero(&state, sizeof state);
     return (struct multiset){{get_le(hash, 8), get_le(hash + 8, 8)}};
+}
+
+void seal_root_hash(const struct seal_keys *keys, const unsigned char *record, size_t len,
+                    unsigned char ret_hash[SEAL_ROOT_HASH_BYTES])
+{
+    crypto_generichash(ret_hash, SEAL_ROOT_HASH_BYTES, record, len, subkey(keys, SUBKEY_ROOT),
+                       STORE_KEY_BYTES);
+}
+
+void seal_anchor_mac(const struct seal_keys *keys, const unsigned char *bytes, size_t len,
+                     unsigned char ret_mac[SEAL_MAC_BYTES])
+{
+    crypto_generichash(ret_mac, SEAL_MAC_BYTES, bytes, len, subkey(keys, SUBKEY_ANCHOR),
+                       STORE_KEY_BYTES);
 }

@@ -67,6 +67,16 @@ void seal_lookup_hash(const struct seal_keys *keys, uint64_t parent, const char 
                       size_t name_len, uint64_t deleted_id,
                       unsigned char ret_hash[ROW_LOOKUP_BYTES]);
 
+/* The keyed hash of a root record's `len` bytes, by which an anchor knows a state. */
+#define SEAL_ROOT_HASH_BYTES 16
+void seal_root_hash(const struct seal_keys *keys, const unsigned char *record, size_t len,
+                    unsigned char ret_hash[SEAL_ROOT_HASH_BYTES]);
+
+/* The code that authenticates `len` bytes of an anchor. */
+#define SEAL_MAC_BYTES 32
+void seal_anchor_mac(const struct seal_keys *keys, const unsigned char *bytes, size_t len,
+                     unsigned char ret_mac[SEAL_MAC_BYTES]);
+
 /* The keyed hash of a whole row; its box is covered through the tag in its seal. */
 struct multiset seal_row_hash(const struct seal_keys *keys, enum table table,
                               const struct row *row);

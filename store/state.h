@@ -8,6 +8,8 @@
 #ifndef STORE_STATE_H
 #define STORE_STATE_H
 
+#include "anchor.h"
+#include "anchor_slots.h"
 #include "changes.h"
 #include "db.h"
 #include "index.h"
@@ -22,6 +24,13 @@ struct slots {
     uint64_t ids[KEYSLOT_MAX];
     uint32_t count;
     struct multiset hash; /* over their rows; only once there are keys */
+};
+
+/* What an anchor held when it was read. */
+struct anchor_seen {
+    enum anchor_content content;
+    struct anchor_slot slot; /* all zero where none is valid */
+    unsigned number;         /* where it is; the other is written next */
 };
 
 /* Since when the store was found locked by others, by one turn at the connection after another. */
@@ -43,6 +52,11 @@ struct store {
     int watch_fd;             /* -1 until asked for */
     bool follows;             /* opened with STORE_FOLLOW */
     struct patience patience; /* under db_lock */
+
+    struct anchor_file anchor;
+    struct anchor_seen seen; /* before the state at hand was read; later it may be ahead of that */
+    bool anchored;           /* what contradicts the anchor is refused */
+    bool anchor_late;        /* it could not be advanced */
 
     enum store_err stale;  /* not 0: the index is not what the file says, and why */
     bool writing;          /* between store_begin() and store_commit() */
@@ -85,6 +99,17 @@ STORE_CHECKED enum store_err feed_apply(struct store *store, struct store_change
 /* The sum of all row hashes, and the rows by table, that index and slots stand for. */
 void feed_total(const struct index *index, const struct slots *slots, struct multiset *ret_sum,
                 uint64_t ret_rows[TABLE_END]);
+
+/* Read the anchor; call it before the transaction that a state is loaded in. errors: IO */
+STORE_CHECKED enum store_err anchor_look(struct store *store);
+
+/* Whether what was read of the anchor lets a state be loaded. errors: ANCHOR. Takes no lock. */
+STORE_CHECKED enum store_err anchor_check(const struct store *store,
+                                          const struct root_record *root);
+
+/* Advance the anchor after a load or a commit. Call it with no lock held. */
+void anchor_loaded(struct store *store);
+void anchor_committed(struct store *store);
 
 /* Add a copy of `change`, with a copy of `name`. errors: NO_MEMORY */
 STORE_CHECKED enum store_err changes_add(struct store_changes *changes, struct store_change change,

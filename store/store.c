@@ -23,6 +23,7 @@ enum store_err store_new(struct db *db, struct store **ret_store)
     }
     store->db = db;
     store->watch_fd = -1;
+    store->anchor.fd = -1;
     pthread_rwlock_init(&store->lock, NULL);
     pthread_mutex_init(&store->db_lock, NULL);
     *ret_store = store;
@@ -145,6 +146,8 @@ void store_close(struct store *store)
     secbuf_release(&store->scratch);
     if (store->watch_fd >= 0)
         close(store->watch_fd);
+    if (store->anchor.fd >= 0)
+        close(store->anchor.fd);
     pthread_rwlock_destroy(&store->lock);
     pthread_mutex_destroy(&store->db_lock);
     free(store);

@@ -155,7 +155,9 @@ enum store_err store_begin(struct store *store)
 {
     if (store->writing)
         return fault(STORE_ERR_INVALID, "begin", "the store", "in a transaction");
-    enum store_err err = db_begin_write(store->db);
+    enum store_err err = store->stale ? anchor_look(store) : STORE_OK;
+    if (!err)
+        err = db_begin_write(store->db);
     if (err)
         return err;
     err = store->stale ? feed_load(store) : feed_apply(store, NULL);
@@ -202,5 +204,6 @@ enum store_err store_commit(struct store *store)
     store->writing = false;
     store->root = store->to;
     db_touch(store->db);
+    anchor_committed(store);
     return STORE_OK;
 }

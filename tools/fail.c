@@ -58,6 +58,7 @@ static enum status status_of(enum store_err err)
     case STORE_ERR_KEY:
         return STATUS_LOCKED;
     case STORE_ERR_INTEGRITY:
+    case STORE_ERR_ANCHOR:
         return STATUS_INTEGRITY;
     case STORE_ERR_EXISTS:
     case STORE_ERR_NOT_DIRECTORY:
@@ -98,6 +99,8 @@ static const char *next_step(enum store_err err)
         return "name the right key with --key-file or --passphrase-fd";
     case STORE_ERR_INTEGRITY:
         return "trust nothing in it, and bring back a backup";
+    case STORE_ERR_ANCHOR:
+        return "if that is on purpose, 'secretctl anchor accept' accepts it";
     case STORE_ERR_BUSY:
         return "try again, or see 'secretctl status'";
     case STORE_ERR_DENIED:
@@ -142,6 +145,7 @@ static enum detail detail_of(enum store_err err)
         return DETAIL_INSTEAD;
     case STORE_ERR_FORMAT:
     case STORE_ERR_INTEGRITY:
+    case STORE_ERR_ANCHOR:
     case STORE_ERR_DENIED:
     case STORE_ERR_NO_SPACE:
     case STORE_ERR_IO:

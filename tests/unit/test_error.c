@@ -11,13 +11,13 @@
 static void test_words(void **state)
 {
     (void)state;
-    for (int a = 0; a >= STORE_ERR_EXPIRED; a--) {
+    for (int a = 0; a >= STORE_ERR_ANCHOR; a--) {
         assert_string_not_equal(store_strerror((enum store_err)a), "unknown error");
         for (int b = 0; b > a; b--)
             assert_string_not_equal(store_strerror((enum store_err)a),
                                     store_strerror((enum store_err)b));
     }
-    assert_string_equal(store_strerror((enum store_err)(STORE_ERR_EXPIRED - 1)), "unknown error");
+    assert_string_equal(store_strerror((enum store_err)(STORE_ERR_ANCHOR - 1)), "unknown error");
 }
 
 static void test_record(void **state)

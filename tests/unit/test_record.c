@@ -201,6 +201,19 @@ static void test_root(void **state)
     assert_vector("record_root", bytes, len);
     assert_ok(record_decode_root(bytes, len, &back));
     assert_memory_equal(&back, &root, sizeof root);
+    root.accepted = (struct anchor_acceptance){6, 3, 5, 1700000000LL * 1000000000};
+    len = record_encode_root(&root, bytes);
+    assert_vector("record_root_accepted", bytes, len);
+    assert_ok(record_decode_root(bytes, len, &back));
+    assert_memory_equal(&back, &root, sizeof root);
+    static const struct anchor_acceptance wrong[] = {
+        {8, 3, 5, 1}, {6, 6, 5, 1}, {6, 3, 6, 1}}; /* beyond its own generation */
+    for (size_t i = 0; i < 3; i++) {
+        root.accepted = wrong[i];
+        len = record_encode_root(&root, bytes);
+        assert_error(record_decode_root(bytes, len, &back), STORE_ERR_INTEGRITY);
+    }
+    root.accepted = (struct anchor_acceptance){0};
     root.next_id = STORE_ROOT_ID;
     len = record_encode_root(&root, bytes);
     assert_error(record_decode_root(bytes, len, &back), STORE_ERR_INTEGRITY);

@@ -335,13 +335,20 @@ def key_text(prefix, key):
     return prefix + coded
 
 
+def anchor_slot(keys, uuid, generation, next_id, seen, root_record):
+    """Returns the root hash and the slot."""
+    root_hash = blake2b(root_record, 16, keys[3])
+    slot = (b"sfs-anch" + u32(1) + uuid + u64(generation) + u64(next_id) + u64(seen) + root_hash)
+    return root_hash, slot + blake2b(slot, 32, keys[4])
+
+
 def counting(start, length):
     return bytes((start + i) & 0xFF for i in range(length))
 
 
 def vectors():
     root_key, uuid = counting(0x00, 32), counting(0x40, 16)
-    keys = [kdf(root_key, i, b"secretfs") for i in (1, 2, 3)]
+    keys = [kdf(root_key, i, b"secretfs") for i in (1, 2, 3, 4, 5)]
     yield "root_key", root_key
     yield "uuid", uuid
     yield "subkeys", b"".join(keys)
@@ -392,8 +399,14 @@ def vectors():
     yield "slot_two_keys", one
     yield "slot_two_keys_other", two
 
-    yield "record_root", fields((1, u64(7)), (2, u64(21)), (3, u64(1) + u64(2) + u64(3)),
-                                (4, u64(0x0123456789ABCDEF) + u64(0xFEDCBA9876543210)))
+    root_fields = [(1, u64(7)), (2, u64(21)), (3, u64(1) + u64(2) + u64(3)),
+                   (4, u64(0x0123456789ABCDEF) + u64(0xFEDCBA9876543210))]
+    yield "record_root", fields(*root_fields)
+    yield "record_root_accepted", fields(
+        *root_fields, (5, u64(6) + u64(3) + u64(5) + u64(1700000000 * 10**9)))
+    root_hash, slot = anchor_slot(keys, uuid, 7, 21, 1700000000 * 10**9, fields(*root_fields))
+    yield "root_hash", root_hash
+    yield "anchor_slot", slot
     yield "record_root_directory", fields(
         (1, u8(1)), (2, u64(0)), (3, b""), (4, u64(1)), (5, u64(2)), (6, u64(3)), (7, u32(0)),
         (8, u32(0)), (9, u16(0o755)), (13, u64(4)))
