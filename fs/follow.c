@@ -7,7 +7,9 @@
  * people set, and whenever that is set.
  */
 #include "follow.h"
+#include "anchor.h"
 #include "changes.h"
+#include "clock.h"
 #include "degraded.h"
 #include "log.h"
 
@@ -23,6 +25,7 @@
 
 #define RETRY_MS 1000
 #define RETRY_BUSY_MS 100
+#define ANCHOR_MS 1000
 #define SECOND_NS 1000000000
 
 struct follow {
@@ -33,6 +36,9 @@ struct follow {
     int stop_fd;
     int timer_fd;
     bool resynced;
+    uint64_t anchored;   /* the generation that the anchor was brought to last */
+    enum store_err late; /* how that went the last time */
+    int64_t anchor_ms;   /* when to bring it to the present one; 0: nothing is to do */
     pthread_t thread;
 };
 
@@ -49,6 +55,15 @@ static void note_applied(struct follow *f)
     send(HANDOFF_SOCKET, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* Up to which generation the state that the kernel has been told of and the present one are the
+ * same: all of them, or none where another copy has been accepted since. */
+static uint64_t shared_until(const struct follow *f)
+{
+    uint64_t applied = f->kept->applied;
+
+    return anchor_accepted(f->store).generation > applied ? 0 : applied;
+}
+
 /* What a former process did not live to tell the kernel. errors: BUSY; it is still to do then. */
 static enum store_err resync(struct follow *f)
 {
@@ -56,7 +71,7 @@ static enum store_err resync(struct follow *f)
     enum store_err err = STORE_OK;
 
     if (f->kept->applied != store_generation(f->store)) {
-        err = store_changed_since(f->store, f->kept->applied, &changes);
+        err = store_changed_since(f->store, shared_until(f), &changes);
         if (err && err != STORE_ERR_BUSY) {
             log_store_error("read the latest changes of", "the store", err);
             store_hold_names(f->store, UINT64_MAX); /* shown at once, without events */
@@ -135,6 +150,30 @@ static void drain_timer(const struct follow *f)
         store_expire_again(f->store);
 }
 
+/* ---- The anchor ---------------------------------------------------------- */
+
+/*
+ * Whoever commits advances the anchor, too, unless theirs is another one or they were killed: so it
+ * is looked at a while later, when there usually is nothing to do. Nobody is waited for.
+ */
+static void tend_anchor(struct follow *f, bool at_once)
+{
+    int64_t now = clock_now_ms();
+    uint64_t generation = store_generation(f->store);
+
+    if (f->anchor_ms == 0 && generation != f->anchored)
+        f->anchor_ms = now + ANCHOR_MS;
+    if (f->anchor_ms == 0 || (now < f->anchor_ms && !at_once))
+        return;
+    enum store_err err = anchor_advance(f->store, 0);
+    if (err && err != STORE_ERR_BUSY && err != f->late)
+        log_store_error("advance the anchor of", store_path(f->store), err);
+    if (!err)
+        f->anchored = generation;
+    f->late = err;
+    f->anchor_ms = err ? now + ANCHOR_MS : 0;
+}
+
 /* ---- The thread ---------------------------------------------------------- */
 
 static int retry_ms(enum store_err err)
@@ -142,6 +181,17 @@ static int retry_ms(enum store_err err)
     if (!err)
         return -1;
     return err == STORE_ERR_BUSY ? RETRY_BUSY_MS : RETRY_MS;
+}
+
+/* Until something has to be tried again, or the anchor to be looked at; -1: nothing has. */
+static int wait_ms(const struct follow *f, enum store_err err)
+{
+    int retry = retry_ms(err);
+    if (f->anchor_ms == 0)
+        return retry;
+    int64_t left = f->anchor_ms - clock_now_ms();
+    int anchor = left > 0 ? (int)left : 0;
+    return retry >= 0 && retry < anchor ? retry : anchor;
 }
 
 static void *run(void *arg)
@@ -159,13 +209,16 @@ static void *run(void *arg)
             err = refresh(f, err);
         if (!late)
             arm_timer(f);
-        int ready = poll(fds, 3, retry_ms(err ? err : late));
+        tend_anchor(f, false);
+        int ready = poll(fds, 3, wait_ms(f, err ? err : late));
         if (ready < 0 && errno != EINTR) {
             log_system_error("go on watching", "the store", errno);
             return NULL;
         }
-        if (ready > 0 && fds[0].revents)
+        if (ready > 0 && fds[0].revents) {
+            tend_anchor(f, true);
             return NULL;
+        }
         if (ready > 0 && fds[2].revents)
             drain_timer(f);
         due = ready == 0 || (ready > 0 && fds[1].revents && store_watch_drain(f->store));

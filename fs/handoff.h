@@ -1,9 +1,9 @@
 /*
  * What the supervisor gives a worker, and what outlives one.
  *
- * A worker is started with four descriptors: a socket to the supervisor, over which the handoff
+ * A worker is started with five descriptors: a socket to the supervisor, over which the handoff
  * comes as one message and which ends when the supervisor does; the FUSE device; the memory of
- * struct kept; and a socket to the notifier.
+ * struct kept; a socket to the notifier; and the store's anchor.
  */
 #ifndef FS_HANDOFF_H
 #define FS_HANDOFF_H
@@ -17,7 +17,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum handoff_fd { HANDOFF_SOCKET = 3, HANDOFF_DEVICE, HANDOFF_KEPT, HANDOFF_NOTIFIER, HANDOFF_END };
+enum handoff_fd {
+    HANDOFF_SOCKET = 3,
+    HANDOFF_DEVICE,
+    HANDOFF_KEPT,
+    HANDOFF_NOTIFIER,
+    HANDOFF_ANCHOR,
+    HANDOFF_END
+};
 
 /* The worker's exit statuses beyond those of the program. */
 enum { WORKER_ENDED = 0, WORKER_CANT_RESUME = 64 };

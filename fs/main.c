@@ -5,6 +5,7 @@
  * running (supervisor.c), which are this program under other names: the worker (worker.c), the only
  * one to read requests and records, and the notifier (notifier.c).
  */
+#include "anchor.h"
 #include "background.h"
 #include "control_server.h"
 #include "degraded.h"
@@ -395,6 +396,39 @@ static bool fill_handoff(const struct options *options, const char *store, struc
     return set_worker_user(options, handoff);
 }
 
+/*
+ * The anchor that workers hold the store to. One that can't be written is taken into memory, so
+ * that at least no worker goes back behind what the one before has seen.
+ */
+static enum store_err open_anchor(const struct options *options, const struct daemon *d,
+                                  const char *store, int *ret_fd)
+{
+    const char *named = options->anchor ? options->anchor : getenv(ANCHOR_VARIABLE);
+    struct anchor_file file;
+
+    if (named && named[0] == '\0')
+        named = NULL;
+    enum store_err err = anchor_open(store, d->uuid, named, &file);
+
+    if (!err && !file.writable) {
+        struct anchor_file read_only = file;
+        log_warning("the anchor of '%s' can't be written; an older copy may go unnoticed when "
+                    "this daemon has ended",
+                    store);
+        err = anchor_in_memory(&read_only, &file);
+        if (read_only.fd >= 0)
+            close(read_only.fd);
+    }
+    if (!err)
+        *ret_fd = file.fd;
+    else if (store_fault()->sys_errno)
+        log_system_error("use the anchor in", named ? named : "the folder of the store",
+                         store_fault()->sys_errno);
+    else
+        log_store_error("use the anchor of", store, err);
+    return err;
+}
+
 static enum status run(const struct options *options, int signals, struct background *background)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
@@ -413,8 +447,12 @@ static enum status run(const struct options *options, int signals, struct backgr
     }
     secmem_allow_swap(options->allow_swap);
     err = unlock_root_key(options, &root_key, &store, d.uuid);
-    if (err)
+    if (!err)
+        err = open_anchor(options, &d, store, &d.supervisor.anchor_fd);
+    if (err) {
+        free(store);
         return status_of(err);
+    }
     d.supervisor.root_key = &root_key;
     if (options->background && mount_serves(options->mountpoint, store))
         status = STATUS_DONE; /* which `mount -a` can't see by itself */

@@ -25,6 +25,7 @@ static const char usage[] =
     "  identity=FILE     unlock with this identity\n"
     "  unlock_command=FILE\n"
     "                    run this program, whose standard output is the key\n"
+    "  anchor=DIR        keep the store's anchor there, not in 'anchor' beside it\n"
     "  passphrase_fd=N   unlock with the passphrase read from this descriptor\n"
     "  subdir=PATH       show this directory of the store only\n"
     "  user=USER         run what reads the store as this user, not as the store's owner\n"
@@ -64,6 +65,7 @@ static const char *const accepted[] = {"ro",
                                        "defaults"};
 
 enum mount_option {
+    ANCHOR,
     KEY_FILE,
     IDENTITY,
     UNLOCK_COMMAND,
@@ -78,6 +80,7 @@ enum mount_option {
 };
 
 static char *const names[] = {
+    [ANCHOR] = (char *)"anchor",
     [KEY_FILE] = (char *)"key_file",
     [IDENTITY] = (char *)"identity",
     [UNLOCK_COMMAND] = (char *)"unlock_command",
@@ -130,8 +133,8 @@ static bool find_user(const char *text, struct options *o)
 
 static bool takes_value(int which)
 {
-    return which == USER || which == KEY_FILE || which == IDENTITY || which == UNLOCK_COMMAND ||
-           which == PASSPHRASE_FD || which == SUBDIR || which == WORKERS;
+    return which == ANCHOR || which == USER || which == KEY_FILE || which == IDENTITY ||
+           which == UNLOCK_COMMAND || which == PASSPHRASE_FD || which == SUBDIR || which == WORKERS;
 }
 
 static bool set(struct options *o, int which, char *value)
@@ -146,7 +149,9 @@ static bool set(struct options *o, int which, char *value)
         return false;
     }
     bool valid = true;
-    if (which == KEY_FILE)
+    if (which == ANCHOR)
+        o->anchor = value;
+    else if (which == KEY_FILE)
         o->key_file = value;
     else if (which == IDENTITY)
         o->identity = value;

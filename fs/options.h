@@ -13,6 +13,7 @@
 struct options {
     const char *store; /* all strings live as long as the program */
     const char *mountpoint;
+    const char *anchor;   /* NULL: the environment's, or the one beside the store */
     const char *key_file; /* of these four one is given at most */
     const char *identity;
     const char *unlock_command;

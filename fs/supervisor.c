@@ -101,7 +101,8 @@ bool supervisor_start_worker(struct supervisor *s)
     }
     pid_t pid = fork();
     if (pid == 0) {
-        const int fds[] = {sockets[1], s->device_fd, s->kept_fd, s->notifier_sockets[0]};
+        const int fds[] = {sockets[1], s->device_fd, s->kept_fd, s->notifier_sockets[0],
+                           s->anchor_fd};
         become(s, WORKER_NAME, fds, HANDOFF_END - FIRST_FD);
     }
     close(sockets[1]);
@@ -440,6 +441,8 @@ void supervisor_release(struct supervisor *s)
         munmap(s->kept, sizeof *s->kept);
     if (s->kept_fd >= 0)
         close(s->kept_fd);
+    if (s->anchor_fd >= 0)
+        close(s->anchor_fd);
     if (s->executable_fd >= 0)
         close(s->executable_fd);
 }

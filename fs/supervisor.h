@@ -18,6 +18,7 @@ struct supervisor {
         other_key; /* likewise opens the store, or did so: one of them at a rekey; empty */
     bool rekeying; /* there is to be no worker until it is over */
     int device_fd; /* borrowed from the mount */
+    int anchor_fd; /* the same for all workers, so that none knows less than the one before */
     int kept_fd;
     struct kept *kept;
     int executable_fd; /* what workers run, whatever is at its path by now */
@@ -42,13 +43,13 @@ struct supervisor {
     int64_t notifier_started_ms;
 };
 
-#define SUPERVISOR_INIT                                                                      \
-    {                                                                                        \
-        .device_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1, .private_fd = -1, \
-        .notifier_sockets = {                                                                \
-            -1,                                                                              \
-            -1                                                                               \
-        }                                                                                    \
+#define SUPERVISOR_INIT                                                                     \
+    {                                                                                       \
+        .device_fd = -1, .anchor_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1, \
+        .private_fd = -1, .notifier_sockets = {                                             \
+            -1,                                                                             \
+            -1                                                                              \
+        }                                                                                   \
     }
 
 /* Both return false after one line on standard error. */

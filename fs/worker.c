@@ -3,6 +3,7 @@
  * the store: it may be killed at any moment, and the next one goes on where it stopped.
  */
 #include "worker.h"
+#include "anchor.h"
 #include "changes.h"
 #include "clock.h"
 #include "degraded.h"
@@ -36,8 +37,10 @@ static enum store_err open_store(const struct handoff *handoff, const struct sec
         err = store_watch(store, ret_watch_fd);
     if (!err)
         err = store_unlock_root(store, root_key);
-    if (!err)
+    if (!err) {
+        anchor_use(store, &(struct anchor_file){.fd = HANDOFF_ANCHOR, .writable = true}, true);
         err = store_load(store);
+    }
     if (err) {
         log_store_error("load the store", handoff->store, err);
         store_close(store);
@@ -105,6 +108,11 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
     struct serve *serve = NULL;
     int status = STATUS_FAILED;
 
+    /* The anchor says the same, but may be a second behind what a former worker has shown. */
+    if (store_generation(store) < kept->applied) {
+        log_error("cannot go on serving '%s': an older state was put in its place", handoff->store);
+        return STATUS_INTEGRITY;
+    }
     if (kept->applied == 0) {
         kept->shown = store_next_id(store);
         kept->applied = store_generation(store);

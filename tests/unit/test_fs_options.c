@@ -116,6 +116,7 @@ static void assert_run(const struct run *r)
 
 static void assert_defaults(const struct options *o)
 {
+    assert_null(o->anchor);
     assert_null(o->key_file);
     assert_null(o->identity);
     assert_null(o->unlock_command);
@@ -163,6 +164,10 @@ static void test_every_option(void **state)
     o.unlock_command = parse_list("unlock_command=/bin/key=x").unlock_command;
     assert_string_equal(o.unlock_command, "/bin/key=x");
     o.unlock_command = NULL;
+    assert_defaults(&o);
+    o = parse_list("anchor=/mnt/anchors");
+    assert_string_equal(o.anchor, "/mnt/anchors");
+    o.anchor = NULL;
     assert_defaults(&o);
     o = parse_list("passphrase_fd=0");
     assert_int_equal(o.passphrase_fd, 0);
@@ -309,7 +314,7 @@ static void test_bad_values(void **state)
         {"user", "4294967295"},
         {"user", "987654321"},
     };
-    static const char *const need[] = {"key_file",      "identity", "unlock_command",
+    static const char *const need[] = {"anchor",        "key_file", "identity", "unlock_command",
                                        "passphrase_fd", "subdir",   "workers"};
     static const char *const take_none[] = {"direct_io", "allow_other", "allow_swap", "debug"};
     char option[128];
