@@ -392,6 +392,11 @@ class Store:
         """The store's file and SQLite's beside it."""
         return sorted(self.folder.glob("store.db*"))
 
+    def possessions(self):
+        """All that has to be the owner's: the folder, the key, the files, the anchor."""
+        anchor = self.folder / "anchor"
+        return [self.folder, self.key, *self.files(), *anchor.parent.glob("anchor"), *anchor.glob("*")]
+
 
 class Mount:
     """A running secretfs, serving one store at one place."""

@@ -7,6 +7,7 @@
  */
 #include "cli.h"
 
+#include "anchor.h"
 #include "credential.h"
 #include "text.h"
 
@@ -20,6 +21,9 @@
 
 const struct cli_option cli_common_options[] = {
     {CLI_OPTION_STORE, "store", "F", "the store (default $SECRETFS_STORE, " CLI_STORE_DEFAULT ")"},
+    {CLI_OPTION_ANCHOR, "anchor", "D",
+     "the folder of its anchor (default $" ANCHOR_VARIABLE ", '" ANCHOR_FOLDER
+     "' beside the store)"},
     {CLI_OPTION_KEY_FILE, "key-file", "F",
      "the key file (default $" CREDENTIAL_KEY_FILE_VARIABLE
      ", $CREDENTIALS_DIRECTORY/" CREDENTIAL_NAME ", " CREDENTIAL_KEY_FILE ")"},
@@ -111,6 +115,9 @@ static enum status take_common(struct cli *cli, const struct cli_option *option,
     switch (option->key) {
     case CLI_OPTION_STORE:
         cli->store_path = arg;
+        break;
+    case CLI_OPTION_ANCHOR:
+        cli->anchor = arg;
         break;
     case CLI_OPTION_KEY_FILE:
         cli->key_file = arg;
@@ -244,6 +251,8 @@ static void apply_environment(struct cli *cli)
         cli->store_path = environment("SECRETFS_STORE");
     if (!cli->store_path)
         cli->store_path = CLI_STORE_DEFAULT;
+    if (!cli->anchor)
+        cli->anchor = environment(ANCHOR_VARIABLE);
 }
 
 /* How many ways to unlock the store are named. */

@@ -28,6 +28,7 @@
  */
 enum cli_key {
     CLI_OPTION_STORE = 256,
+    CLI_OPTION_ANCHOR,
     CLI_OPTION_KEY_FILE,
     CLI_OPTION_PASSPHRASE_FD,
     CLI_OPTION_IDENTITY,
@@ -76,6 +77,7 @@ struct cli {
     bool json;
     bool no_wait;
     const char *store_path;
+    const char *anchor;         /* its folder, or NULL for the one beside the store */
     const char *key_file;       /* or NULL; of these four one is given at most */
     const char *identity;       /* or NULL */
     const char *unlock_command; /* or NULL */
@@ -87,7 +89,7 @@ struct cli {
     char **words;        /* what stands behind "--" with CLI_WORDS, ends with NULL; else NULL */
     mode_t umask;        /* the caller's; the process itself runs with 077 */
     struct rlimit core;  /* the same for cores, which the process itself leaves none of */
-    struct store *store; /* unlock_store(); main closes it */
+    struct store *store; /* unlock_store(); main calls unlock_end() */
 };
 
 /* The options of every command. Ends with a NULL name. */

@@ -71,6 +71,8 @@ enum status backup_run(struct cli *cli);
 
 enum status check_run(struct cli *cli);
 
+enum status anchor_run(struct cli *cli);
+
 enum status status_run(struct cli *cli);
 
 extern const struct cli_option watch_options[];

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "generate.h"
 #include "help.h"
+#include "unlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -113,6 +114,9 @@ static const struct command commands[] = {
     {"backup", backup_run, 1, 1, false, false, "[--force] [--no-verify] FILE", backup_options,
      "Copy the store, encrypted as it is, into one file, or to standard output if FILE is '-'.",
      "The copy is verified before it gets its name, which takes the key.\n"},
+    {"anchor", anchor_run, 0, 1, true, false, "[accept]", NULL,
+     "Compare the store with the last state that was seen, or accept the state that it has.",
+     "With 'accept', the store may be used again after an older copy was put back on purpose.\n"},
     {"status", status_run, 0, 0, true, false, "", NULL,
      "Tell about the store: its state, size, keys and mounts.", NULL},
     {"watch", watch_run, 1, CLI_WORDS, false, false,
@@ -199,7 +203,7 @@ int main(int argc, char **argv)
     status = cli_parse(&cli, argc, argv);
     if (status == STATUS_DONE)
         status = run(&cli);
-    store_close(cli.store);
+    unlock_end(&cli);
     cli_release(&cli);
     return (int)flush_output(status);
 }

@@ -4,6 +4,7 @@
  */
 #include "unlock.h"
 
+#include "anchor.h"
 #include "auto.h"
 #include "keys.h"
 #include "prompt.h"
@@ -76,31 +77,78 @@ enum status unlock_keys(struct cli *cli)
     return status;
 }
 
-enum status unlock_store_with(struct cli *cli, enum store_access access,
-                              struct unlocked *ret_unlocked)
+static enum status use_anchor(const struct cli *cli, bool check)
+{
+    static const struct fail_hint hints[] = {
+        {STORE_ERR_NO_STORE, "there is no such directory",
+         "make it, or name another with --anchor"},
+        {STORE_ERR_DENIED, NULL, "run it as root or as the owner of the anchor"},
+        {STORE_OK, NULL, NULL},
+    };
+    const struct task task = {"use the anchor in",
+                              cli->anchor ? cli->anchor : "the store's folder"};
+    struct anchor_file file;
+    enum store_err err =
+        anchor_open(store_path(cli->store), store_uuid(cli->store), cli->anchor, &file);
+
+    if (err != STORE_OK)
+        return fail_hinted(&task, err, hints);
+    anchor_use(cli->store, &file, check);
+    return STATUS_DONE;
+}
+
+static enum status open_and_load(struct cli *cli, enum store_access access, bool check,
+                                 struct unlocked *unlocked)
 {
     const struct task task = {"load the store", cli->store_path};
     enum status status = unlock_open(cli, access);
 
     if (status == STATUS_DONE)
-        status = unlock(cli, ret_unlocked);
+        status = unlock(cli, unlocked);
+    if (status == STATUS_DONE)
+        status = use_anchor(cli, check);
     if (status != STATUS_DONE)
         return status;
     enum store_err err = store_load(cli->store);
     return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
 }
 
-enum status unlock_store(struct cli *cli, enum store_access access)
+enum status unlock_store_with(struct cli *cli, enum store_access access,
+                              struct unlocked *ret_unlocked)
+{
+    return open_and_load(cli, access, true, ret_unlocked);
+}
+
+static enum status unlock_and_forget(struct cli *cli, enum store_access access, bool check)
 {
     struct unlocked unlocked = {.slot = 0};
-    enum status status = unlock_store_with(cli, access, &unlocked);
+    enum status status = open_and_load(cli, access, check, &unlocked);
 
     unlocked_release(&unlocked);
     return status;
+}
+
+enum status unlock_store(struct cli *cli, enum store_access access)
+{
+    return unlock_and_forget(cli, access, true);
+}
+
+enum status unlock_whatever_state(struct cli *cli, enum store_access access)
+{
+    return unlock_and_forget(cli, access, false);
 }
 
 void unlocked_release(struct unlocked *unlocked)
 {
     secbuf_release(&unlocked->root_key);
     secbuf_release(&unlocked->secret);
+}
+
+void unlock_end(struct cli *cli)
+{
+    if (cli->store && anchor_is_late(cli->store))
+        fail_remark("the anchor could not be advanced, so that an older copy of the store may go "
+                    "unnoticed; see 'secretctl anchor'");
+    store_close(cli->store);
+    cli->store = NULL;
 }

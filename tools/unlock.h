@@ -7,10 +7,13 @@
 #include "cli.h"
 
 /*
- * Open the store of this run, unlock it with the credential that applies, and load it.
- * Failures are reported. out: cli->store, which main closes.
+ * Open the store of this run, unlock it with the credential that applies, and load it;
+ * a state that contradicts the anchor is refused. Failures are reported. out: cli->store
  */
 enum status unlock_store(struct cli *cli, enum store_access access);
+
+/* The same for what deals with the anchor itself: nothing is refused for it, nor is it advanced. */
+enum status unlock_whatever_state(struct cli *cli, enum store_access access);
 
 /* What unlocked it. */
 struct unlocked {
@@ -20,14 +23,18 @@ struct unlocked {
     uint64_t slot; /* the id of the key slot */
 };
 
-/* The same, for what needs the keys. caller: zero-initialises; unlocked_release(), also on failure
- */
+/* unlock_store() for what needs the keys. caller: zero-initialises; unlocked_release(), also on
+ * failure */
 enum status unlock_store_with(struct cli *cli, enum store_access access,
                               struct unlocked *ret_unlocked);
 void unlocked_release(struct unlocked *unlocked);
 
-/* Its steps one by one: open it, which takes no key; unlock what is open, without loading it. */
+/* Its steps one by one: open it, which takes no key; unlock what is open, without loading it, and
+ * without the anchor. */
 enum status unlock_open(struct cli *cli, enum store_access access);
 enum status unlock_keys(struct cli *cli);
+
+/* Close the store of this run, if there is one, with a remark where the anchor was left behind. */
+void unlock_end(struct cli *cli);
 
 #endif

@@ -61,6 +61,7 @@ EXPECTED = {
             "/",  # the private mount
             "/dev/fuse",
             "/memfd:secretfs-kept",
+            "anchor",
             "/proc/PID/mountinfo",
             "anon_inode:[eventfd]",
             "anon_inode:[eventpoll]",
@@ -83,6 +84,7 @@ EXPECTED = {
             "anon_inode:[eventfd]",
             "anon_inode:[signalfd]",
             "anon_inode:[timerfd]",
+            "anchor",
             "anon_inode:inotify",
             "socket",
             "store.db",
@@ -154,6 +156,7 @@ def descriptors_of(pid, served):
         target = os.readlink(link).removesuffix(" (deleted)")
         target = named.get(target, target)
         target = re.sub(r"^/proc/\d+/", "/proc/PID/", target)
+        target = re.sub(r"/anchor/[0-9a-f]{32}$", "/anchor", target)
         target = re.sub(r"^(socket|pipe):.*", r"\1", target)
         kinds.add(target.removeprefix(f"{served.path.parent}/"))
     return kinds

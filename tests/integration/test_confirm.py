@@ -157,11 +157,11 @@ def test_a_daemon_of_a_copy_that_may_not_be_asked_is_not_waited_for(store, mount
     for path in [store.key, *store.files()]:
         shutil.copy2(path, original.folder)
     mount(of=original)
-    for path in [store.folder, store.key, *store.files()]:
+    for path in store.possessions():
         os.chown(path, 4242, 4242)
     store.ctl("put", "a", input=b"of the copy", **identity(4242))
     # The daemon of the same file can't be left out.
-    for path in [original.folder, original.key, *original.files()]:
+    for path in original.possessions():
         os.chown(path, 4242, 4242)
     original.refuses(UNCONFIRMED, "put", "a", input=b"another", **identity(4242))
 

@@ -57,7 +57,7 @@ def test_the_socket_is_gone_with_its_daemon(store, mount):
 
 
 def test_only_root_and_the_owner_of_the_store_may_ask(store, mount):
-    for path in [store.folder, store.key, *store.files()]:
+    for path in store.possessions():
         os.chown(path, 4242, 4242)
     at = socket_of(mount())
     status = at.stat()

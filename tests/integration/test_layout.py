@@ -8,9 +8,11 @@ from harness import ROOT, SECRETCTL, SECRETFS, run
 
 PUBLIC_HEADERS = {
     "store.h", "changes.h", "error.h", "policy.h", "secmem.h", "control.h", "identity.h",
-    "credential.h", "rotation.h", "clock.h", "rekey.h", "slots.h", "recipient.h",
+    "credential.h", "rotation.h", "clock.h", "rekey.h", "slots.h", "recipient.h", "anchor.h",
 }
-COMMON = {"--store", "--key-file", "--passphrase-fd", "--identity", "--unlock-command"}
+COMMON = {
+    "--store", "--anchor", "--key-file", "--passphrase-fd", "--identity", "--unlock-command",
+}
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 
 

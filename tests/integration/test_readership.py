@@ -502,7 +502,7 @@ def test_looking_at_a_process_holds_nothing_else_up(store, served):
 def test_only_root_and_the_owner_of_the_store_may_ask(store, served, mount, reader, folder):
     one, other = reader(**identity(4242)), reader()
     served.stop()
-    for path in [store.folder, store.key, *store.files()]:
+    for path in store.possessions():
         os.chown(path, 4242, 4242)
     again = mount()
     socket_of(again)

@@ -17,7 +17,7 @@ _secretctl_find_command()
     command=
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --store | --key-file | --passphrase-fd | --identity | --unlock-command) ((i++)) ;;
+        --store | --anchor | --key-file | --passphrase-fd | --identity | --unlock-command) ((i++)) ;;
         -*) ;;
         *)
             command=${COMP_WORDS[i]}
@@ -36,6 +36,11 @@ _secretctl()
     --store | --key-file | --identity | --unlock-command | --new-key-file | --new-unlock-command | --out | --file | --mount | --pid-file)
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
+    --anchor)
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -d -- "$cur")
         return
         ;;
     --owner)
@@ -75,6 +80,8 @@ _secretctl()
             words='ls add rm rekey'
         elif [[ $command == identity ]]; then
             words='new show'
+        elif [[ $command == anchor ]]; then
+            words=accept
         fi
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
