@@ -25,6 +25,9 @@ void anchor_use(struct store *store, const struct anchor_file *file, bool check)
         close(store->anchor.fd);
     store->anchor = *file;
     store->anchored = check;
+    /* A lock stays with a descriptor that a killed process shared with its parent. */
+    if (file->fd >= 0)
+        anchor_slots_unlock(file->fd);
 }
 
 static struct root_record root_of(struct store *store)

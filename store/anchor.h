@@ -37,7 +37,8 @@ STORE_CHECKED enum store_err anchor_open(const char *path,
 STORE_CHECKED enum store_err anchor_in_memory(const struct anchor_file *file,
                                               struct anchor_file *ret_file);
 
-/* Hold `store` to the anchor from here on; the store owns the descriptor. With `check` a load that
+/* Hold `store` to the anchor from here on; the store owns the descriptor, which may have been one
+ * of a process that is dead by now, but of no other that lives. With `check` a load that
  * contradicts it fails with ANCHOR, else it only serves the functions below. */
 void anchor_use(struct store *store, const struct anchor_file *file, bool check);
 

@@ -429,6 +429,23 @@ static void test_who_writes_it_is_waited_for(void **state)
     store_close(holder);
 }
 
+static void test_a_lock_does_not_outlive_its_process(void **state)
+{
+    const struct fixture *f = *state;
+    struct store *killed = open_anchored(f);
+    struct store *other = open_anchored(f);
+    struct store *next = open_unlocked(f, STORE_READ_ONLY);
+    struct anchor_file shared = {.fd = dup(killed->anchor.fd), .writable = true};
+
+    assert_ok(anchor_slots_lock(killed->anchor.fd, 0));
+    store_close(killed); /* but not the last descriptor */
+    assert_error(anchor_slots_lock(other->anchor.fd, 0), STORE_ERR_BUSY);
+    anchor_use(next, &shared, true);
+    assert_ok(anchor_slots_lock(other->anchor.fd, 0));
+    store_close(next);
+    store_close(other);
+}
+
 #define WRITERS 4
 #define COMMITS 12
 
@@ -659,6 +676,7 @@ int main(void)
         anchor_test(test_a_failing_write_fails_no_commit),
         anchor_test(test_it_never_goes_back),
         anchor_test(test_who_writes_it_is_waited_for),
+        anchor_test(test_a_lock_does_not_outlive_its_process),
         anchor_test(test_writers_do_not_cross),
         anchor_test(test_a_damaged_one_is_refused),
         anchor_test(test_one_of_another_store_is_refused),
