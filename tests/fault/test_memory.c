@@ -3,7 +3,9 @@
  * read and changed: the caller hears of no memory or never notices, and nothing crashes, leaks or
  * is lost. The store's own allocations are wrapped by the linker, SQLite's by its configuration.
  */
+#include "changes.h"
 #include "disk.h"
+#include "keyslot.h"
 #include "scenario.h"
 
 #include <errno.h>
@@ -247,6 +249,74 @@ static void test_get(void **state)
     fail_each(*state, &scenarios[0], get);
 }
 
+/* A follower that ran out of memory while it applied what it had verified has to load again. */
+static void test_follow(void **state)
+{
+    struct trial trial;
+    bool missing = true;
+
+    for_good = false;
+    trial_begin(&trial, *state, &scenarios[0]);
+    for (failing = 1; missing; failing++) {
+        bool acknowledged;
+        struct store *s = NULL;
+        struct store_changes changes = STORE_CHANGES_INIT;
+        trial_restore(&trial);
+        assert_ok(trial_open(&trial, &s));
+        assert_ok(trial_run(&trial, &acknowledged));
+        counted = 0;
+        counting = true;
+        enum store_err err = store_refresh(s, &changes);
+        counting = false;
+        missing = counted >= failing;
+        store_changes_release(&changes);
+        if (err)
+            assert_error(err, STORE_ERR_NO_MEMORY);
+        if (err && store_refresh(s, NULL) != STORE_OK)
+            assert_ok(store_load(s));
+        assert_true(trial_shows(s, &trial.after));
+        store_close(s);
+        err ? refused++ : unnoticed++;
+    }
+    assert_true(failing > 10);
+    trial_end(&trial);
+}
+
+static enum store_err wrap_and_unwrap(const struct store_credential *credential,
+                                      const struct secbuf *root_key)
+{
+    static const unsigned char uuid[STORE_UUID_BYTES];
+    const struct keyslot_cost cost = {.passes = 1, .memory_kib = 64};
+    SECBUF_AUTO struct secbuf opened = SECBUF_INIT;
+    struct keyslot slot;
+
+    enum store_err err = keyslot_wrap(uuid, 1, credential, cost, root_key, &slot);
+    return err ? err : keyslot_unwrap(uuid, 1, credential, &slot, &opened);
+}
+
+static void test_passphrase(void **state)
+{
+    (void)state;
+    SECBUF_AUTO struct secbuf secret = secret_filled(20, 1);
+    SECBUF_AUTO struct secbuf root_key = secret_filled(STORE_KEY_BYTES, 2);
+    const struct store_credential credential = {STORE_SLOT_PASSPHRASE, &secret};
+    enum store_err err = STORE_ERR_NO_MEMORY;
+
+    for_good = false;
+    for (failing = 1; err; failing++) {
+        size_t live = secbuf_live();
+        counted = 0;
+        counting = true;
+        err = wrap_and_unwrap(&credential, &root_key);
+        counting = false;
+        if (err)
+            assert_error(err, STORE_ERR_NO_MEMORY);
+        assert_int_equal(secbuf_live(), live);
+        refused += err != STORE_OK;
+    }
+    assert_true(failing > 5);
+}
+
 static void test_totals(void **state)
 {
     (void)state;
@@ -260,7 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test(test_load),   store_test(test_load_with_log), store_test(test_get),
         store_test(test_put),    store_test(test_rotation),      store_test(test_purge),
-        plain_test(test_totals),
+        store_test(test_follow), plain_test(test_passphrase),    plain_test(test_totals),
     };
     hook_sqlite();
     disk_install(); /* which syncs nothing, and so is fast */
