@@ -218,6 +218,36 @@ void anchor_committed(struct store *store)
         store->anchor_late = true;
 }
 
+/* The later slot of the old keys stays, in case that the rekey is not committed. */
+static enum store_err prepare_locked(struct store *store, const struct seal_keys *new_keys)
+{
+    struct anchor_seen seen;
+    struct anchor_slot found;
+
+    slot_of(&store->keys, &store->root, &found);
+    enum store_err err = advance_locked(store, &found, false);
+    if (!err)
+        err = read_anchor(store, &seen);
+    if (err)
+        return err;
+    slot_of(new_keys, &store->root, &found);
+    return anchor_slots_write(store->anchor.fd, new_keys, 1 - seen.number, &found);
+}
+
+enum store_err anchor_prepare_rekey(struct store *store, const struct seal_keys *new_keys)
+{
+    if (!store->anchored || store->anchor.fd < 0)
+        return STORE_OK;
+    if (!store->anchor.writable)
+        return fault(STORE_ERR_DENIED, "write", "the anchor", NULL);
+    enum store_err err = anchor_slots_lock(store->anchor.fd, WAIT_MS);
+    if (err)
+        return err;
+    err = prepare_locked(store, new_keys);
+    anchor_slots_unlock(store->anchor.fd);
+    return err;
+}
+
 bool anchor_is_late(const struct store *store)
 {
     return store->anchor_late;

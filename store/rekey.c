@@ -96,6 +96,8 @@ static enum store_err reseal(struct work *w)
 {
     enum store_err err = reseal_nodes(w);
 
+    if (!err)
+        err = anchor_prepare_rekey(w->store, &w->other);
     swap_keys(w);
     if (!err)
         err = replace_slots(w);

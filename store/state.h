@@ -111,6 +111,14 @@ STORE_CHECKED enum store_err anchor_check(const struct store *store,
 void anchor_loaded(struct store *store);
 void anchor_committed(struct store *store);
 
+/*
+ * Before a rekey is committed: have the anchor hold the present state under `new_keys` as well, so
+ * that it is authentic whether the commit comes or not. Call it with the keys of before, in the
+ * transaction. errors: as anchor_advance()
+ */
+STORE_CHECKED enum store_err anchor_prepare_rekey(struct store *store,
+                                                  const struct seal_keys *new_keys);
+
 /* Add a copy of `change`, with a copy of `name`. errors: NO_MEMORY */
 STORE_CHECKED enum store_err changes_add(struct store_changes *changes, struct store_change change,
                                          const char *name);

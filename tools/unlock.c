@@ -68,15 +68,6 @@ enum status unlock_open(struct cli *cli, enum store_access access)
     return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
 }
 
-enum status unlock_keys(struct cli *cli)
-{
-    struct unlocked unlocked = {.slot = 0};
-    enum status status = unlock(cli, &unlocked);
-
-    unlocked_release(&unlocked);
-    return status;
-}
-
 static enum status use_anchor(const struct cli *cli, bool check)
 {
     static const struct fail_hint hints[] = {
@@ -95,6 +86,15 @@ static enum status use_anchor(const struct cli *cli, bool check)
         return fail_hinted(&task, err, hints);
     anchor_use(cli->store, &file, check);
     return STATUS_DONE;
+}
+
+enum status unlock_keys(struct cli *cli)
+{
+    struct unlocked unlocked = {.slot = 0};
+    enum status status = unlock(cli, &unlocked);
+
+    unlocked_release(&unlocked);
+    return status == STATUS_DONE ? use_anchor(cli, true) : status;
 }
 
 static enum status open_and_load(struct cli *cli, enum store_access access, bool check,

@@ -29,8 +29,8 @@ enum status unlock_store_with(struct cli *cli, enum store_access access,
                               struct unlocked *ret_unlocked);
 void unlocked_release(struct unlocked *unlocked);
 
-/* Its steps one by one: open it, which takes no key; unlock what is open, without loading it, and
- * without the anchor. */
+/* Its steps one by one: open it, which takes no key; unlock what is open, and hold it to its
+ * anchor, without loading it. */
 enum status unlock_open(struct cli *cli, enum store_access access);
 enum status unlock_keys(struct cli *cli);
 

@@ -201,6 +201,8 @@ def test_a_backup_is_restored_as_the_manual_says(filled, mount):
     for beside in ("store.db-wal", "store.db-shm"):
         (filled.folder / beside).unlink(missing_ok=True)
     restored.rename(filled.path)
+    filled.refuses(INTEGRITY, "check")
+    filled.ctl("anchor", "accept")
     again = mount()
     assert (again.path / "dir" / "a").read_bytes() == b"present"
     assert not (again.path / "later").exists()
