@@ -287,10 +287,11 @@ static enum store_err wrap_and_unwrap(const struct store_credential *credential,
 {
     static const unsigned char uuid[STORE_UUID_BYTES];
     const struct keyslot_cost cost = {.passes = 1, .memory_kib = 64};
+    const struct store_new_slot new_slot = {.credential = *credential};
     SECBUF_AUTO struct secbuf opened = SECBUF_INIT;
     struct keyslot slot;
 
-    enum store_err err = keyslot_wrap(uuid, 1, credential, cost, root_key, &slot);
+    enum store_err err = keyslot_wrap(uuid, 1, &new_slot, cost, root_key, &slot);
     return err ? err : keyslot_unwrap(uuid, 1, credential, &slot, &opened);
 }
 

@@ -113,7 +113,7 @@ def test_the_refusal_tells_how_old_the_state_is(store):
     kept = history(store, 4)
     put_back(kept[0], store)
     for command in (["ls"], ["put", "a"], ["check"], ["status"], ["rotate", "--due"]):
-        line = store.refuses(INTEGRITY, *command)
+        line = one_line(run(store.argv(*command), status=INTEGRITY).stderr, "secretctl")
         assert "(generation 2, 3 behind the one seen at 20" in line, command
         assert "Z: an older state was put in its place)" in line, command
 
