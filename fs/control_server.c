@@ -177,6 +177,8 @@ static bool take_from(struct control_server *server, struct control_connection *
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     server->message.len = n > 0 ? (size_t)n : 0;
+    if (c->rekeys)
+        server->committed = n == 1 && server->message.data[0] == CONTROL_COMMITTED;
     memcpy(&request, server->message.data, sizeof request);
     size_t bytes = request.verb == CONTROL_REKEY ? sizeof(struct control_rekey_request)
                                                  : sizeof(struct control_request);
@@ -246,6 +248,11 @@ void control_server_await_rekey(struct control_connection *connection, struct co
     send(connection->fd, reply, sizeof *reply, MSG_NOSIGNAL);
     if (!connection->rekeys)
         hang_up(connection);
+}
+
+bool control_server_has_committed(const struct control_server *server)
+{
+    return server->committed;
 }
 
 bool control_server_rekeys(const struct control_server *server)

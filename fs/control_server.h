@@ -22,7 +22,8 @@ struct control_server {
     int epoll_fd; /* readable when there is something to take; -1 where there is no socket */
     int listening_fd;
     const char *store;
-    bool full; /* others have to wait for a connection to be closed */
+    bool committed; /* the last rekey */
+    bool full;      /* others have to wait for a connection to be closed */
     char name[CONTROL_PREFIX_BYTES + 16];
     struct secbuf message; /* the last that was received */
     struct control_connection connections[CONTROL_CONNECTIONS];
@@ -52,8 +53,9 @@ struct control_connection *control_server_take(struct control_server *server,
  */
 void control_server_await_rekey(struct control_connection *connection, struct control_reply *reply);
 
-/* Whether one still waits. */
+/* Whether one still waits; and whether the last one that did has said that it has committed. */
 bool control_server_rekeys(const struct control_server *server);
+bool control_server_has_committed(const struct control_server *server);
 
 /* Answer, and close the connection; fills in what every reply has. */
 void control_server_reply(struct control_connection *connection, struct control_reply *reply);

@@ -207,7 +207,7 @@ static void begin_rekey(struct daemon *d, struct control_connection *connection)
 /* Its end has come. False if the daemon is to end. */
 static bool end_rekey(struct daemon *d)
 {
-    supervisor_end_rekey(&d->supervisor);
+    supervisor_end_rekey(&d->supervisor, control_server_has_committed(&d->control));
     return start_worker(d, 0);
 }
 

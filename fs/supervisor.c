@@ -292,10 +292,11 @@ int supervisor_begin_rekey(struct supervisor *s, const unsigned char *root_key,
     return 0;
 }
 
-void supervisor_end_rekey(struct supervisor *s)
+void supervisor_end_rekey(struct supervisor *s, bool committed)
 {
     s->rekeying = false;
-    swap_keys(s); /* most are committed */
+    if (committed)
+        swap_keys(s);
 }
 
 bool supervisor_has_worker(const struct supervisor *s)

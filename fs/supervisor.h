@@ -73,12 +73,12 @@ bool supervisor_has_worker(const struct supervisor *supervisor);
 
 /*
  * A rekey is about to be committed: have no worker until it is over, so that nobody reads what
- * can't be opened. Then one is started with `new_key`, or with `root_key` where that does not open
- * the store. Both are copied. Returns 0 or an errno.
+ * can't be opened. Then one is started with `new_key` if that is `committed`, else with `root_key`;
+ * or with the other one where that does not open the store. Both are copied. Returns 0 or an errno.
  */
 int supervisor_begin_rekey(struct supervisor *supervisor, const unsigned char *root_key,
                            const unsigned char *new_key);
-void supervisor_end_rekey(struct supervisor *supervisor);
+void supervisor_end_rekey(struct supervisor *supervisor, bool committed);
 
 /*
  * Collect what has ended. True if the worker has, with its wait status. Ask now and then, too: the

@@ -339,16 +339,22 @@ enum store_err control_rekey_begin(const struct store *store, const struct secbu
         (struct daemons){.request = {.verb = CONTROL_REKEY}, .visit = visit, .arg = arg};
     enum store_err err = ask_to_rekey(store, root_key, new_key, &rekey->daemons, timeout_ms);
     if (err)
-        control_rekey_end(rekey);
+        control_rekey_end(rekey, false);
     else
         *ret_rekey = rekey;
     return err;
 }
 
-void control_rekey_end(struct control_rekey *rekey)
+void control_rekey_end(struct control_rekey *rekey, bool committed)
 {
-    for (size_t i = 0; rekey && i < rekey->daemons.count; i++)
-        if (rekey->daemons.waiting[i] >= 0)
-            close(rekey->daemons.waiting[i]);
+    const char word = CONTROL_COMMITTED;
+
+    for (size_t i = 0; rekey && i < rekey->daemons.count; i++) {
+        int fd = rekey->daemons.waiting[i];
+        if (fd >= 0 && committed)
+            send(fd, &word, 1, MSG_NOSIGNAL);
+        if (fd >= 0)
+            close(fd);
+    }
     free(rekey);
 }

@@ -34,7 +34,8 @@ struct control_request {
     uint64_t inode;
 };
 
-/* What is sent with CONTROL_REKEY. */
+/* What is sent with CONTROL_REKEY; after the reply, one byte says that it is committed. */
+#define CONTROL_COMMITTED 'C'
 struct control_rekey_request {
     struct control_request request;
     unsigned char root_key[STORE_KEY_BYTES]; /* that opens the store now, */
@@ -126,9 +127,9 @@ STORE_CHECKED enum store_err control_ask_readers(const struct store *store, int 
  * Have every daemon that serves the file of `store` ready for a rekey: each stops reading from the
  * store, lets its readers wait, and is told both root keys, the present and the new one. When
  * control_rekey_end() is called, or this process ends, it goes on with whichever key opens the
- * store then. in:     visit  as in control_ask(); a reply with an error: this daemon is not ready
- * out:    ret_rekey  control_rekey_end(), whatever the replies were
- * errors: IO, NO_MEMORY, MEMORY_LOCK
+ * store then; it tries the new one first if it was told that the rekey is `committed`. in: visit as
+ * in control_ask(); a reply with an error: this daemon is not ready out:    ret_rekey
+ * control_rekey_end(), whatever the replies were errors: IO, NO_MEMORY, MEMORY_LOCK
  */
 struct control_rekey;
 STORE_CHECKED enum store_err control_rekey_begin(const struct store *store,
@@ -136,6 +137,6 @@ STORE_CHECKED enum store_err control_rekey_begin(const struct store *store,
                                                  const struct secbuf *new_key, int timeout_ms,
                                                  control_visit_fn *visit, void *arg,
                                                  struct control_rekey **ret_rekey);
-void control_rekey_end(struct control_rekey *rekey);
+void control_rekey_end(struct control_rekey *rekey, bool committed);
 
 #endif

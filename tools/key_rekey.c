@@ -129,7 +129,7 @@ static enum status commit(struct work *work)
                                       .arg = work};
     enum store_err err = store_rekey(work->cli->store, &rekey);
 
-    control_rekey_end(work->daemons);
+    control_rekey_end(work->daemons, err == STORE_OK);
     if (work->status != STATUS_DONE)
         return work->status;
     return err == STORE_OK ? STATUS_DONE : fail_store(work->task, err);

@@ -4,6 +4,7 @@
 #include "scenario.h"
 #include "changes.h"
 #include "media.h"
+#include "rekey.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -51,6 +52,7 @@ const struct scenario scenarios[] = {
     {"policy", set_policy, false, false},
     {"purge", purge, true, false},
     {"purge with a log", purge, true, true},
+    {"rekey", NULL, true, false},
 };
 const size_t scenario_count = sizeof scenarios / sizeof scenarios[0];
 
@@ -199,17 +201,29 @@ enum store_err trial_open(const struct trial *trial, struct store **ret_store)
     return err ? err : store_load(*ret_store);
 }
 
-enum store_err trial_change(const struct trial *trial, struct store *s, bool *ret_acknowledged)
+static enum store_err rekey(const struct trial *trial, struct store *s)
 {
+    const struct store_rekey_slot slot = {1, {.credential = trial->fixture->credential}};
+    return store_rekey(s, &(struct store_rekey){.slots = &slot, .slot_count = 1});
+}
+
+static enum store_err change(const struct trial *trial, struct store *s)
+{
+    if (trial->scenario->change == NULL)
+        return rekey(trial, s);
     enum store_err err = store_begin(s);
     if (err)
         return err;
     err = trial->scenario->change(s);
-    if (err) {
-        store_rollback(s);
-        return err;
-    }
-    err = store_commit(s);
+    if (!err)
+        return store_commit(s);
+    store_rollback(s);
+    return err;
+}
+
+enum store_err trial_change(const struct trial *trial, struct store *s, bool *ret_acknowledged)
+{
+    enum store_err err = change(trial, s);
     *ret_acknowledged = err == STORE_OK;
     return !err && trial->scenario->compacts ? store_compact(s, -1) : err;
 }

@@ -10,8 +10,8 @@
 /* A change of the store that trial_begin() makes; the errors are those of what it calls. */
 struct scenario {
     const char *name;
-    enum store_err (*change)(struct store *store);
-    bool compacts; /* the log is emptied after the commit */
+    enum store_err (*change)(struct store *store); /* NULL: a rekey */
+    bool compacts;                                 /* the log is emptied after the commit */
     bool with_log; /* the store has a log that nobody has folded into the file, as after kill -9 */
 };
 

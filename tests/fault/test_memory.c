@@ -231,6 +231,11 @@ static void test_purge(void **state)
     fail_each(*state, &scenarios[4], trial_change);
 }
 
+static void test_rekey(void **state)
+{
+    fail_each(*state, &scenarios[6], trial_change);
+}
+
 static enum store_err get(const struct trial *trial, struct store *s, bool *ret_acknowledged)
 {
     SECBUF_AUTO struct secbuf value = SECBUF_INIT;
@@ -331,7 +336,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test(test_load),   store_test(test_load_with_log), store_test(test_get),
         store_test(test_put),    store_test(test_rotation),      store_test(test_purge),
-        store_test(test_follow), plain_test(test_passphrase),    plain_test(test_totals),
+        store_test(test_rekey),  store_test(test_follow),        plain_test(test_passphrase),
+        plain_test(test_totals),
     };
     hook_sqlite();
     disk_install(); /* which syncs nothing, and so is fast */

@@ -56,6 +56,7 @@ SCENARIO_TEST(2)
 SCENARIO_TEST(3)
 SCENARIO_TEST(4)
 SCENARIO_TEST(5)
+SCENARIO_TEST(6)
 
 static void test_totals(void **state)
 {
@@ -69,7 +70,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         store_test(test_scenario_0), store_test(test_scenario_1), store_test(test_scenario_2),
         store_test(test_scenario_3), store_test(test_scenario_4), store_test(test_scenario_5),
-        plain_test(test_totals),
+        store_test(test_scenario_6), plain_test(test_totals),
     };
     const char *wanted = getenv("SECRETFS_SEEDS");
     if (wanted)

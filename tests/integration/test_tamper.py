@@ -3,6 +3,8 @@
 A light version: a few hundred bytes, every row. The whole of it belongs to the fault suite.
 """
 
+import itertools
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -102,11 +104,22 @@ def swap(path, table, first, second):
 
 def test_swapped_rows_are_noticed(small):
     rows = database.row_ids(small.path)
-    pairs = [(one, other) for one, other in zip(rows, rows[1:]) if one[0] == other[0]]
-    assert len(pairs) > 3
+    pairs = [pair for pair in itertools.combinations(rows, 2) if pair[0][0] == pair[1][0]]
+    assert len(pairs) > 8
     for (table, first), (_, second) in pairs:
         path = copy_with(small, *swap(small.path, table, first, second))
         assert verdict(small, path, "get", "dir/a") == "refused", (table, first, second)
+
+
+def test_doubled_rows_are_noticed(small):
+    for table, rowid in database.row_ids(small.path):
+        columns = database.columns(small.path, table)
+        row = dict(zip(columns, database.row(small.path, table, rowid, ", ".join(columns))))
+        if "lookup" in row:
+            row["lookup"] = os.urandom(32)  # the same is refused by an index
+        names, marks = ", ".join(["id", *row]), ", ".join("?" * (1 + len(row)))
+        path = copy_with(small, (f"INSERT INTO {table}({names}) VALUES({marks})", (99, *row.values())))
+        assert verdict(small, path, "get", "dir/a") == "refused", (table, rowid)
 
 
 def test_a_row_of_an_older_state_is_noticed(small):
