@@ -323,7 +323,9 @@ def service(folder):
     """A process that tells of each SIGHUP in a file."""
     heard = folder / "heard"
     loop = f"trap 'echo heard >>{heard}' HUP; echo ready >{heard}; while :; do sleep 0.05; done"
-    process = spawn(["sh", "-c", loop])
+    # Under nohup(1) it is ignored, which a shell can't undo.
+    heed = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    process = spawn(["sh", "-c", loop], preexec_fn=heed)
     eventually(lambda: heard.read_text())
     yield process, lambda: heard.read_text().split().count("heard")
     process.kill()
