@@ -44,7 +44,7 @@ def shown_by(served):
 def whole_state_of(store):
     """That, the key slots, and how many commits there were."""
     slots = [(slot["id"], slot["kind"]) for slot in store.json("key", "ls")]
-    return state_of(store), slots, store.json("status")["generation"]
+    return state_of(store), slots, store.json("check")["generation"]
 
 
 class Commands:
@@ -128,6 +128,7 @@ def test_a_killed_command_is_done_or_is_not(store, mount, folder, measured):
     commands = Commands(folder)
     state = whole_state_of(store)
     counts = {"undone": 0, "done, unsaid": 0, "said": 0}
+    late = []  # what commands come to that may have written a commit and not announced it
     for _ in range(KILLS):
         command = commands.next(state)
         whole = copy_of(store, folder / "copy")
@@ -138,9 +139,11 @@ def test_a_killed_command_is_done_or_is_not(store, mount, folder, measured):
         assert after != state, command
         said = kill_during(store, command, random.uniform(0, 1.3) * duration)
         found = whole_state_of(store)
-        assert found in (state, after), command
+        # For a rekey the daemon lets go of the store: who opens it then finds what is in the log.
+        assert found in (state, after) or (found in late and "rekey" in command), command
         assert found == after or not said, ("acknowledged and lost", command)
         counts["said" if said else "done, unsaid" if found == after else "undone"] += 1
+        late = [*late, after] if found == state else []
         state = found
         check_mount(served, state[0])
     store.ctl("check")
