@@ -82,4 +82,4 @@ echo "  sha256 before: ${old:0:16}…   after: ${new:0:16}…"
 run secretctl versions db/password
 
 say "It runs. To stop it:  umount $mountpoint"
-echo "To remove what it made: rm $SECRETFS_STORE $SECRETFS_KEY_FILE"
+echo "To remove what it made: rm -r $SECRETFS_STORE $(dirname "$SECRETFS_STORE")/anchor $SECRETFS_KEY_FILE"
