@@ -1,27 +1,26 @@
 /*
- * A program whose output is a key: which may run, and one run of it by posix_spawn(3), so that no
- * copy of this process's memory is ever made.
+ * A program whose output is a key: which may run, and one run of it.
  *
  * Whoever can write to the file, or to a directory on the way to it, would choose what unlocks the
  * store, and what runs with our rights. The path comes from whoever started this process; it must
  * never come from the store, whose slots anybody may have written.
  */
+#include "clock.h"
 #include "credential.h"
 #include "fault.h"
+#include "program.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define OBJECT "the unlock command"
@@ -98,61 +97,15 @@ static enum store_err check(const char *path)
 
 /* ---- Starting ------------------------------------------------------------- */
 
-static int set_descriptors(posix_spawn_file_actions_t *actions, int output_fd)
-{
-    int error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-
-    if (!error)
-        error = posix_spawn_file_actions_adddup2(actions, output_fd, STDOUT_FILENO);
-    if (!error)
-        error = posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
-    if (!error)
-        error = posix_spawn_file_actions_addchdir_np(actions, "/");
-    return error;
-}
-
-static int set_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t all;
-    sigset_t none;
-    int error;
-
-    sigfillset(&all);
-    sigemptyset(&none);
-    error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF |
-                                                     POSIX_SPAWN_SETSIGMASK);
-    if (!error)
-        error = posix_spawnattr_setsigdefault(attributes, &all);
-    if (!error)
-        error = posix_spawnattr_setsigmask(attributes, &none);
-    return error;
-}
-
 static int spawn(struct run *run, int output_fd)
 {
     char search[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     char language[] = "LANG=C.UTF-8";
     char *environment[] = {search, language, NULL};
     char *argv[] = {(char *)run->path, NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int error = posix_spawn_file_actions_init(&actions);
+    const int fds[] = {output_fd, -1}; /* its standard error is ours */
 
-    if (error)
-        return error;
-    error = posix_spawnattr_init(&attributes);
-    if (error) {
-        posix_spawn_file_actions_destroy(&actions);
-        return error;
-    }
-    error = set_descriptors(&actions, output_fd);
-    if (!error)
-        error = set_attributes(&attributes);
-    if (!error)
-        error = posix_spawn(&run->pid, run->path, &actions, &attributes, argv, environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
+    return program_spawn(argv, environment, fds, sizeof fds / sizeof fds[0], &run->pid);
 }
 
 static enum store_err start(struct run *run)
@@ -203,23 +156,16 @@ static bool take(struct run *run)
     return false;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Until it has ended or must; NULL, or why it must. */
 static const char *follow(struct run *run)
 {
-    int64_t deadline_ms = now_ms() + CREDENTIAL_COMMAND_S * 1000;
+    int64_t deadline_ms = clock_now_ms() + CREDENTIAL_COMMAND_S * 1000;
 
     for (;;) {
         struct pollfd fds[] = {{.fd = run->pid_fd, .events = POLLIN},
                                {.fd = run->output_fd, .events = POLLIN},
                                {.fd = run->signal_fd, .events = POLLIN}};
-        int64_t left_ms = deadline_ms - now_ms();
+        int64_t left_ms = deadline_ms - clock_now_ms();
         if (left_ms <= 0)
             return "it took longer than 10 s";
         if (poll(fds, sizeof fds / sizeof fds[0], (int)left_ms) <= 0)
@@ -255,22 +201,6 @@ static enum store_err finish(struct run *run)
     return run->output->len == STORE_KEY_BYTES ? STORE_OK : refuse(KEY_RULE);
 }
 
-/* Signals that would end this process wait until the program is dead: in a session of its own it
- * would go on. What is ignored stays so. */
-static bool hold_signals(struct run *run, sigset_t *ret_before)
-{
-    static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-    sigset_t held;
-    struct sigaction action;
-
-    sigemptyset(&held);
-    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
-        if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-            sigaddset(&held, ending[i]);
-    run->signal_fd = signalfd(-1, &held, SFD_CLOEXEC);
-    return run->signal_fd >= 0 && pthread_sigmask(SIG_BLOCK, &held, ret_before) == 0;
-}
-
 static void release(struct run *run)
 {
     const int fds[] = {run->output_fd, run->signal_fd, run->pid_fd};
@@ -292,7 +222,9 @@ enum store_err credential_run_command(const char *path, struct secbuf *ret_key)
         err = secbuf_alloc(&output, STORE_KEY_BYTES + 1);
     if (!err)
         err = secbuf_alloc(ret_key, STORE_KEY_BYTES);
-    if (!err && !hold_signals(&run, &before)) {
+    if (!err)
+        run.signal_fd = program_hold_signals(&before);
+    if (!err && run.signal_fd < 0) {
         err = refuse_errno(errno);
     } else if (!err) {
         err = start(&run);

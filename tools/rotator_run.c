@@ -1,6 +1,5 @@
 /*
- * One run of a rotator: posix_spawn(3), so that no copy of this process's memory is ever made, and
- * a loop over its output, its end and its time.
+ * One run of a rotator: a loop over its output, its end and its time.
  *
  * Values go through pipes, which are in the kernel's memory and never swapped, unlike a memfd. Each
  * is written whole before the rotator starts: it reads all of it or, after our death too, nothing
@@ -11,21 +10,18 @@
 #include "auto.h"
 #include "clock.h"
 #include "mask.h"
+#include "program.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 
-#define OLD_FD 3
-#define NEW_FD 4
 #define FIRST_FREE_FD 10 /* ours are there, out of the way of the rotator's */
 
 #define CHUNK 4096
@@ -150,66 +146,7 @@ static enum status prepare(struct run *run, struct secbuf *output, struct secbuf
     return fail(run->task, STATUS_FAILED, NULL, "the pipes to its rotator: %s", strerror(errno));
 }
 
-/* ---- Signals -------------------------------------------------------------- */
-
-/* Block what would end this process, unless it was told to ignore it; a rotator in a session of its
- * own would go on. */
-static bool hold_signals(struct run *run, sigset_t *ret_before)
-{
-    static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-    sigset_t held;
-    struct sigaction action;
-
-    sigemptyset(&held);
-    for (size_t i = 0; i < sizeof ending / sizeof ending[0]; i++)
-        if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
-            sigaddset(&held, ending[i]);
-    if (sigprocmask(SIG_BLOCK, &held, ret_before) != 0)
-        return false;
-    run->signal_fd = signalfd(-1, &held, SFD_CLOEXEC);
-    if (run->signal_fd >= 0)
-        return true;
-    sigprocmask(SIG_SETMASK, ret_before, NULL);
-    return false;
-}
-
 /* ---- Starting ------------------------------------------------------------- */
-
-static int set_descriptors(const struct run *run, posix_spawn_file_actions_t *actions)
-{
-    int error = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-
-    if (!error)
-        error = posix_spawn_file_actions_adddup2(actions, run->output_fd, STDOUT_FILENO);
-    if (!error)
-        error = posix_spawn_file_actions_adddup2(actions, run->output_fd, STDERR_FILENO);
-    if (!error)
-        error = posix_spawn_file_actions_adddup2(actions, run->old_fd, OLD_FD);
-    if (!error)
-        error = posix_spawn_file_actions_adddup2(actions, run->new_fd, NEW_FD);
-    if (!error)
-        error = posix_spawn_file_actions_addclosefrom_np(actions, NEW_FD + 1);
-    if (!error)
-        error = posix_spawn_file_actions_addchdir_np(actions, "/");
-    return error;
-}
-
-static int set_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t all;
-    sigset_t none;
-    int error;
-
-    sigfillset(&all);
-    sigemptyset(&none);
-    error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF |
-                                                     POSIX_SPAWN_SETSIGMASK);
-    if (!error)
-        error = posix_spawnattr_setsigdefault(attributes, &all);
-    if (!error)
-        error = posix_spawnattr_setsigmask(attributes, &none);
-    return error;
-}
 
 /* The mask of file modes is 077, and there is no core: main() has seen to it, but for the hard
  * limit. */
@@ -218,26 +155,10 @@ static int spawn_with(struct run *run, char **environment)
     const struct rotator_step *step = run->step;
     const struct rlimit no_core = {0, 0};
     char *argv[] = {(char *)step->program, (char *)rotator_step_name(step->step), NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int error = posix_spawn_file_actions_init(&actions);
+    const int fds[] = {run->output_fd, run->output_fd, run->old_fd, run->new_fd}; /* 1, 2, 3, 4 */
 
-    if (error)
-        return error;
-    error = posix_spawnattr_init(&attributes);
-    if (error) {
-        posix_spawn_file_actions_destroy(&actions);
-        return error;
-    }
     setrlimit(RLIMIT_CORE, &no_core);
-    error = set_descriptors(run, &actions);
-    if (!error)
-        error = set_attributes(&attributes);
-    if (!error)
-        error = posix_spawn(&run->pid, step->program, &actions, &attributes, argv, environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
+    return program_spawn(argv, environment, fds, sizeof fds / sizeof fds[0], &run->pid);
 }
 
 static int spawn(struct run *run)
@@ -432,7 +353,9 @@ enum status rotator_run(const struct task *task, const struct rotator_step *step
     sigset_t before;
     enum status status = prepare(&run, &output, ret_value);
 
-    if (status == STATUS_DONE && !hold_signals(&run, &before)) {
+    if (status == STATUS_DONE)
+        run.signal_fd = program_hold_signals(&before);
+    if (status == STATUS_DONE && run.signal_fd < 0) {
         status = fail(task, STATUS_FAILED, NULL, "signals: %s", strerror(errno));
     } else if (status == STATUS_DONE) {
         status = start(&run);
