@@ -195,6 +195,8 @@ static bool take_from(struct control_server *server, struct control_connection *
         return false;
     }
     *ret_verb = (enum control_verb)request.verb;
+    if (request.verb == CONTROL_REKEY)
+        server->committed = false;
     if (request.verb != CONTROL_CONFIRM)
         return true;
     c->generation = request.generation ? request.generation : 1;
@@ -232,18 +234,23 @@ struct control_connection *control_server_take(struct control_server *server,
     return NULL;
 }
 
-void control_server_reply(struct control_connection *connection, struct control_reply *reply)
+/* What every reply has. */
+static void fill_head(struct control_reply *reply)
 {
     reply->version = CONTROL_VERSION;
     reply->pid = (uint32_t)getpid();
+}
+
+void control_server_reply(struct control_connection *connection, struct control_reply *reply)
+{
+    fill_head(reply);
     send(connection->fd, reply, sizeof *reply, MSG_NOSIGNAL);
     hang_up(connection);
 }
 
 void control_server_await_rekey(struct control_connection *connection, struct control_reply *reply)
 {
-    reply->version = CONTROL_VERSION;
-    reply->pid = (uint32_t)getpid();
+    fill_head(reply);
     connection->rekeys = reply->error == 0;
     send(connection->fd, reply, sizeof *reply, MSG_NOSIGNAL);
     if (!connection->rekeys)
@@ -274,8 +281,7 @@ void control_server_reply_file(struct control_connection *connection, struct con
                              .msg_controllen = sizeof control};
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
 
-    reply->version = CONTROL_VERSION;
-    reply->pid = (uint32_t)getpid();
+    fill_head(reply);
     *head = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
     memcpy(CMSG_DATA(head), &fd, sizeof fd);
     sendmsg(connection->fd, &message, MSG_NOSIGNAL);

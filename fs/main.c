@@ -196,7 +196,6 @@ static void begin_rekey(struct daemon *d, struct control_connection *connection)
 {
     struct control_reply reply = reply_of(d);
     struct secbuf *message = &d->control.message;
-
     const unsigned char *keys = message->data + offsetof(struct control_rekey_request, root_key);
 
     reply.error = supervisor_begin_rekey(&d->supervisor, keys, keys + STORE_KEY_BYTES);
