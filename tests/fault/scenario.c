@@ -54,7 +54,6 @@ const struct scenario scenarios[] = {
     {"purge with a log", purge, true, true},
     {"rekey", NULL, true, false},
 };
-const size_t scenario_count = sizeof scenarios / sizeof scenarios[0];
 
 /* ---- States ------------------------------------------------------------------------------------
  */

@@ -16,7 +16,22 @@ struct scenario {
 };
 
 extern const struct scenario scenarios[];
-extern const size_t scenario_count;
+
+/* A test for each of them, which calls run(fixture, scenario); and their entries in a list of
+ * tests. */
+#define SCENARIO_TEST(number, run)                   \
+    static void test_scenario_##number(void **state) \
+    {                                                \
+        run(*state, &scenarios[number]);             \
+    }
+#define SCENARIO_TESTS(run)                                                                 \
+    SCENARIO_TEST(0, run)                                                                   \
+    SCENARIO_TEST(1, run) SCENARIO_TEST(2, run) SCENARIO_TEST(3, run) SCENARIO_TEST(4, run) \
+        SCENARIO_TEST(5, run) SCENARIO_TEST(6, run)
+#define SCENARIO_STORE_TESTS                                                                   \
+    store_test(test_scenario_0), store_test(test_scenario_1), store_test(test_scenario_2),     \
+        store_test(test_scenario_3), store_test(test_scenario_4), store_test(test_scenario_5), \
+        store_test(test_scenario_6)
 
 /* All that a store says of itself but times. */
 #define STATE_BYTES 32

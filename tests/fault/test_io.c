@@ -58,18 +58,7 @@ static void fail_scenario(struct fixture *f, const struct scenario *scenario)
     trial_end(&trial);
 }
 
-#define SCENARIO_TEST(number)                        \
-    static void test_scenario_##number(void **state) \
-    {                                                \
-        fail_scenario(*state, &scenarios[number]);   \
-    }
-SCENARIO_TEST(0)
-SCENARIO_TEST(1)
-SCENARIO_TEST(2)
-SCENARIO_TEST(3)
-SCENARIO_TEST(4)
-SCENARIO_TEST(5)
-SCENARIO_TEST(6)
+SCENARIO_TESTS(fail_scenario)
 
 /* Follow a commit of somebody else's while each operation fails once: the next time is right. */
 static bool follow_once(const struct trial *trial, struct disk_fault fault)
@@ -172,10 +161,8 @@ static void test_totals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        store_test(test_scenario_0), store_test(test_scenario_1), store_test(test_scenario_2),
-        store_test(test_scenario_3), store_test(test_scenario_4), store_test(test_scenario_5),
-        store_test(test_scenario_6), store_test(test_follow),     store_test(test_again),
-        store_test(test_create),     plain_test(test_totals),
+        SCENARIO_STORE_TESTS,    store_test(test_follow), store_test(test_again),
+        store_test(test_create), plain_test(test_totals),
     };
     disk_install();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,18 +45,7 @@ static void cut_scenario(struct fixture *f, const struct scenario *scenario)
     trial_end(&trial);
 }
 
-#define SCENARIO_TEST(number)                        \
-    static void test_scenario_##number(void **state) \
-    {                                                \
-        cut_scenario(*state, &scenarios[number]);    \
-    }
-SCENARIO_TEST(0)
-SCENARIO_TEST(1)
-SCENARIO_TEST(2)
-SCENARIO_TEST(3)
-SCENARIO_TEST(4)
-SCENARIO_TEST(5)
-SCENARIO_TEST(6)
+SCENARIO_TESTS(cut_scenario)
 
 static void test_totals(void **state)
 {
@@ -68,9 +57,8 @@ static void test_totals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        store_test(test_scenario_0), store_test(test_scenario_1), store_test(test_scenario_2),
-        store_test(test_scenario_3), store_test(test_scenario_4), store_test(test_scenario_5),
-        store_test(test_scenario_6), plain_test(test_totals),
+        SCENARIO_STORE_TESTS,
+        plain_test(test_totals),
     };
     const char *wanted = getenv("SECRETFS_SEEDS");
     if (wanted)
