@@ -48,7 +48,6 @@ static enum status unlock(const struct cli *cli, struct unlocked *unlocked)
 
     if (err != STORE_OK)
         return fail_store(&task, err);
-    unlocked->kind = source.kind;
     status = read_secret(cli, &task, &source, &unlocked->secret);
     if (status != STATUS_DONE)
         return status;

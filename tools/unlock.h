@@ -19,8 +19,7 @@ enum status unlock_whatever_state(struct cli *cli, enum store_access access);
 struct unlocked {
     struct secbuf root_key;
     struct secbuf secret; /* of the credential */
-    enum store_slot_kind kind;
-    uint64_t slot; /* the id of the key slot */
+    uint64_t slot;        /* the id of the key slot */
 };
 
 /* unlock_store() for what needs the keys. caller: zero-initialises; unlocked_release(), also on
