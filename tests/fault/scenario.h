@@ -24,10 +24,14 @@ extern const struct scenario scenarios[];
     {                                                \
         run(*state, &scenarios[number]);             \
     }
-#define SCENARIO_TESTS(run)                                                                 \
-    SCENARIO_TEST(0, run)                                                                   \
-    SCENARIO_TEST(1, run) SCENARIO_TEST(2, run) SCENARIO_TEST(3, run) SCENARIO_TEST(4, run) \
-        SCENARIO_TEST(5, run) SCENARIO_TEST(6, run)
+#define SCENARIO_TESTS(run) \
+    SCENARIO_TEST(0, run)   \
+    SCENARIO_TEST(1, run)   \
+    SCENARIO_TEST(2, run)   \
+    SCENARIO_TEST(3, run)   \
+    SCENARIO_TEST(4, run)   \
+    SCENARIO_TEST(5, run)   \
+    SCENARIO_TEST(6, run)
 #define SCENARIO_STORE_TESTS                                                                   \
     store_test(test_scenario_0), store_test(test_scenario_1), store_test(test_scenario_2),     \
         store_test(test_scenario_3), store_test(test_scenario_4), store_test(test_scenario_5), \
