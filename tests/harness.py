@@ -499,6 +499,12 @@ def freeze(pid):
     eventually(stands_still)
 
 
+def kill_if_lives(pid):
+    """Kill a process that may have ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 def signal_worker(served, signum):
     """To one that lives; the one that was seen may just have ended. Returns its pid."""
 

@@ -176,7 +176,8 @@ raced_tests() {
 
 # Arguments are pytest's.
 pytest() {
-    /usr/bin/python3 -m pytest -p no:cacheprovider -ra -q --durations=10 --junit-xml="$logs/pytest.xml" "$@"
+    /usr/bin/python3 -m pytest -p no:cacheprovider -ra -q --durations=10 -o junit_family=xunit1 \
+        --junit-xml="$logs/pytest.xml" "$@"
     count "$logs/pytest.xml"
 }
 

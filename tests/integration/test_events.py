@@ -16,6 +16,7 @@ from harness import (
     error_of,
     eventually,
     freeze,
+    kill_if_lives,
     kill_worker,
     mounted,
     run,
@@ -780,7 +781,7 @@ def test_umount_in_the_middle_of_requests_ends_the_daemon_well(store, mount, kil
         unmount(served.path, *(["-l"] if number % 4 < 2 else []))
         if killing and not number % 2 and chance.random() < 0.7:
             time.sleep(chance.random() * 0.002)
-            os.kill(worker, signal.SIGKILL)
+            kill_if_lives(worker)
         assert [reader.result() for reader in readers] == [[], [], []]
         served.ended()
 

@@ -20,6 +20,7 @@ from harness import (
     end,
     eventually,
     identity,
+    kill_if_lives,
     kill_worker,
     run,
     spawn,
@@ -213,10 +214,7 @@ def test_a_worker_that_dies_meanwhile(store, mount):
         time.sleep(random.random() * 0.1)
         worker = worker_of(served)
         if worker:
-            try:
-                os.kill(worker, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            kill_if_lives(worker)
         assert end(process) == 0
         assert (served.path / "a").read_bytes() == b"value"
     eventually(lambda: worker_of(served))
