@@ -15,7 +15,13 @@
 #define REVOKED_ENTRY_BYTES 12
 #define SECOND_NS 1000000000
 
-enum root_field { ROOT_GENERATION = 1, ROOT_NEXT_ID, ROOT_ROWS, ROOT_HASH, ROOT_ACCEPTED };
+enum root_field {
+    ROOT_GENERATION = 1,
+    ROOT_NEXT_ID,
+    ROOT_ROWS,
+    ROOT_HASH,
+    ROOT_ACCEPTED,
+};
 
 enum node_field {
     NODE_KIND = 1,
@@ -108,6 +114,7 @@ size_t record_encode_root(const struct root_record *root, unsigned char *out)
     at = put_bytes(at, ROOT_ROWS, rows, sizeof rows);
     at = put_bytes(at, ROOT_HASH, hash, sizeof hash);
     at = put_accepted(at, &root->accepted);
+    at = record_put_audit(at, root);
     return (size_t)(at - out);
 }
 
@@ -124,6 +131,7 @@ enum store_err record_decode_root(const unsigned char *data, size_t len,
     take_exactly(&r, ROOT_ROWS, rows, sizeof rows);
     take_exactly(&r, ROOT_HASH, hash, sizeof hash);
     take_accepted(&r, root.generation, &root.accepted);
+    record_take_audit(&r, &root);
     if (!finished(&r) || root.next_id <= STORE_ROOT_ID || root.next_id > INT64_MAX)
         return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "its record is malformed");
     for (size_t i = 0; i < COUNTED; i++)

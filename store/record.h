@@ -9,6 +9,7 @@
 #define STORE_RECORD_H
 
 #include "anchor.h"
+#include "audit.h"
 #include "error.h"
 #include "keyslot.h"
 #include "policy.h"
@@ -17,10 +18,24 @@
 
 /* Room for any node's record, padding included. */
 #define RECORD_NODE_MAX 8192
-#define RECORD_ROOT_MAX 256
+#define RECORD_ROOT_MAX 2048
 #define RECORD_SLOT_MAX 2048
 /* A version's record is the value and this much at most. */
 #define RECORD_VERSION_OVERHEAD 32
+
+/* The end of the record of what was read and changed, as a commit found it. */
+struct audit_checkpoint {
+    struct audit_head head;
+    int64_t time_ns; /* 0: no commit has recorded yet */
+};
+
+/* A key that lines were hashed with until a rekey; `box` is sealed under the present one. */
+#define AUDIT_FORMER_MAX 16
+#define AUDIT_FORMER_BOX SEAL_AUDIT_BOX_BYTES
+struct audit_former {
+    struct audit_head head; /* the last line under it */
+    unsigned char box[AUDIT_FORMER_BOX];
+};
 
 struct root_record {
     uint64_t generation;
@@ -28,6 +43,9 @@ struct root_record {
     uint64_t rows[TABLE_END]; /* by table; the root's own counts as none */
     struct multiset hash;     /* over all rows of all tables but the root's */
     struct anchor_acceptance accepted;
+    uint32_t former_count;
+    struct audit_former former[AUDIT_FORMER_MAX]; /* the oldest first */
+    struct audit_checkpoint checkpoint;
 };
 
 struct node_record {
@@ -64,8 +82,13 @@ bool record_description_valid(const char *text);
  * the number `next_number`. */
 bool record_rotation_valid(const struct store_rotation *rotation, uint32_t next_number);
 
-/* The fields of a node's rotation; those of what is not set are left out. Returns the end. */
+/* The fields of a root record that are about the record of what was read; as those of a rotation.
+ */
 struct reader;
+unsigned char *record_put_audit(unsigned char *at, const struct root_record *root);
+void record_take_audit(struct reader *r, struct root_record *ret_root);
+
+/* The fields of a node's rotation; those of what is not set are left out. Returns the end. */
 unsigned char *record_put_rotation(unsigned char *at, const struct store_rotation *rotation);
 
 /* Take them; `ret_details` has its `next_number` already. */

@@ -23,7 +23,8 @@ enum subkey {
     SUBKEY_ROW = 3,
     SUBKEY_ROOT = 4,
     SUBKEY_ANCHOR = 5,
-    SUBKEY_COUNT = 5
+    SUBKEY_AUDIT = 6,
+    SUBKEY_COUNT = 6
 };
 
 static const unsigned char *subkey(const struct seal_keys *keys, enum subkey which)
@@ -183,4 +184,50 @@ void seal_anchor_mac(const struct seal_keys *keys, const unsigned char *bytes, s
 {
     crypto_generichash(ret_mac, SEAL_MAC_BYTES, bytes, len, subkey(keys, SUBKEY_ANCHOR),
                        STORE_KEY_BYTES);
+}
+
+void seal_audit_hash_under(const unsigned char *key, const unsigned char state[SEAL_AUDIT_BYTES],
+                           const void *bytes, size_t len, unsigned char ret_hash[SEAL_AUDIT_BYTES])
+{
+    crypto_generichash_state hash;
+
+    crypto_generichash_init(&hash, key, STORE_KEY_BYTES, SEAL_AUDIT_BYTES);
+    crypto_generichash_update(&hash, state, SEAL_AUDIT_BYTES);
+    crypto_generichash_update(&hash, bytes, len);
+    crypto_generichash_final(&hash, ret_hash, SEAL_AUDIT_BYTES);
+    sodium_memzero(&hash, sizeof hash);
+}
+
+void seal_audit_hash(const struct seal_keys *keys, const unsigned char state[SEAL_AUDIT_BYTES],
+                     const void *bytes, size_t len, unsigned char ret_hash[SEAL_AUDIT_BYTES])
+{
+    seal_audit_hash_under(subkey(keys, SUBKEY_AUDIT), state, bytes, len, ret_hash);
+}
+
+void seal_audit_key(const struct seal_keys *keys, unsigned char *ret_key)
+{
+    memcpy(ret_key, subkey(keys, SUBKEY_AUDIT), STORE_KEY_BYTES);
+}
+
+#define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+
+void seal_audit_wrap(const struct seal_keys *keys, const unsigned char *key,
+                     unsigned char ret_box[SEAL_AUDIT_BOX_BYTES])
+{
+    randombytes_buf(ret_box, NONCE_BYTES);
+    crypto_aead_xchacha20poly1305_ietf_encrypt(ret_box + NONCE_BYTES, NULL, key, STORE_KEY_BYTES,
+                                               keys->uuid, STORE_UUID_BYTES, NULL, ret_box,
+                                               subkey(keys, SUBKEY_AUDIT));
+}
+
+enum store_err seal_audit_unwrap(const struct seal_keys *keys,
+                                 const unsigned char box[SEAL_AUDIT_BOX_BYTES],
+                                 unsigned char *ret_key)
+{
+    if (crypto_aead_xchacha20poly1305_ietf_decrypt(
+            ret_key, NULL, NULL, box + NONCE_BYTES, SEAL_AUDIT_BOX_BYTES - NONCE_BYTES, keys->uuid,
+            STORE_UUID_BYTES, box, subkey(keys, SUBKEY_AUDIT)) != 0)
+        return fault(STORE_ERR_INTEGRITY, "open", "a former key of the record",
+                     "it is not authentic");
+    return STORE_OK;
 }

@@ -77,6 +77,28 @@ void seal_root_hash(const struct seal_keys *keys, const unsigned char *record, s
 void seal_anchor_mac(const struct seal_keys *keys, const unsigned char *bytes, size_t len,
                      unsigned char ret_mac[SEAL_MAC_BYTES]);
 
+/*
+ * The keyed hash of a line of the record: over `state`, what stood before it, and its `len` bytes;
+ * under the present key, or under `key` (STORE_KEY_BYTES), one of before.
+ */
+#define SEAL_AUDIT_BYTES 16
+void seal_audit_hash(const struct seal_keys *keys, const unsigned char state[SEAL_AUDIT_BYTES],
+                     const void *bytes, size_t len, unsigned char ret_hash[SEAL_AUDIT_BYTES]);
+void seal_audit_hash_under(const unsigned char *key, const unsigned char state[SEAL_AUDIT_BYTES],
+                           const void *bytes, size_t len, unsigned char ret_hash[SEAL_AUDIT_BYTES]);
+
+/*
+ * The key of that hash, in memory for secrets; wrapped under the keys of a store, to be kept in it;
+ * and unwrapped again. errors: INTEGRITY
+ */
+#define SEAL_AUDIT_BOX_BYTES 72
+void seal_audit_key(const struct seal_keys *keys, unsigned char *ret_key);
+void seal_audit_wrap(const struct seal_keys *keys, const unsigned char *key,
+                     unsigned char ret_box[SEAL_AUDIT_BOX_BYTES]);
+STORE_CHECKED enum store_err seal_audit_unwrap(const struct seal_keys *keys,
+                                               const unsigned char box[SEAL_AUDIT_BOX_BYTES],
+                                               unsigned char *ret_key);
+
 /* The keyed hash of a whole row; its box is covered through the tag in its seal. */
 struct multiset seal_row_hash(const struct seal_keys *keys, enum table table,
                               const struct row *row);

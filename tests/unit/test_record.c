@@ -190,6 +190,38 @@ static void assert_vector(const char *name, const unsigned char *bytes, size_t l
 /* ---- Known answers and round trips ------------------------------------------------------------
  */
 
+/* What it says of the record of what was read. */
+static void check_root_audit(struct root_record root)
+{
+    unsigned char bytes[RECORD_ROOT_MAX];
+    struct root_record back;
+
+    root.former_count = 1;
+    root.former[0].head.number = 40;
+    root.checkpoint =
+        (struct audit_checkpoint){.head = {.number = 42}, .time_ns = 1700000000LL * 1000000000};
+    for (unsigned i = 0; i < AUDIT_HASH_BYTES; i++) {
+        root.former[0].head.hash[i] = (unsigned char)(0x10 + i);
+        root.checkpoint.head.hash[i] = (unsigned char)(0x20 + i);
+    }
+    for (unsigned i = 0; i < AUDIT_FORMER_BOX; i++)
+        root.former[0].box[i] = (unsigned char)(0xb0 + i);
+    size_t len = record_encode_root(&root, bytes);
+    assert_vector("record_root_audit", bytes, len);
+    assert_ok(record_decode_root(bytes, len, &back));
+    assert_memory_equal(&back, &root, sizeof root);
+    root.former_count = 2; /* the second ends before the first */
+    len = record_encode_root(&root, bytes);
+    assert_error(record_decode_root(bytes, len, &back), STORE_ERR_INTEGRITY);
+    root.former_count = AUDIT_FORMER_MAX;
+    for (uint32_t i = 0; i < AUDIT_FORMER_MAX; i++)
+        root.former[i].head.number = 40 + i;
+    len = record_encode_root(&root, bytes);
+    assert_true(seal_padded_len(len) <= RECORD_ROOT_MAX);
+    assert_ok(record_decode_root(bytes, len, &back));
+    assert_memory_equal(&back, &root, sizeof root);
+}
+
 static void test_root(void **state)
 {
     (void)state;
@@ -214,6 +246,7 @@ static void test_root(void **state)
         assert_error(record_decode_root(bytes, len, &back), STORE_ERR_INTEGRITY);
     }
     root.accepted = (struct anchor_acceptance){0};
+    check_root_audit(root);
     root.next_id = STORE_ROOT_ID;
     len = record_encode_root(&root, bytes);
     assert_error(record_decode_root(bytes, len, &back), STORE_ERR_INTEGRITY);
@@ -485,6 +518,8 @@ static void test_mutations(void **state)
     size_t len;
     const unsigned char *bytes = vector("record_root", &len);
     mutate(root_again, bytes, len, 0);
+    bytes = vector("record_root_audit", &len);
+    mutate(root_again, bytes, len, 2);
     bytes = vector("slot_passphrase", &len);
     mutate(slot_again, bytes, len, 0);
     bytes = vector("slot_recipient", &len);

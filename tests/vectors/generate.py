@@ -335,6 +335,29 @@ def key_text(prefix, key):
     return prefix + coded
 
 
+def audit_line(key, state, sequence, time, rest):
+    """Returns the chain and the line; `rest` is what stands between its number and its chain."""
+    body = b'{"time":"%s","seq":%d,%s' % (time, sequence, rest)
+    chain = blake2b(state + body, 16, key)
+    return chain, body + b',"chain":"%s"}\n' % chain.hex().encode()
+
+
+def audit_lines(key):
+    opened = (b'"event":"open","path":"db/password","version":3,"uid":1000,"gid":1000,"pid":4242,'
+              b'"executable":"/usr/bin/cat","unit":null,"container":null,"result":"ok"')
+    refused = (b'"event":"open","path":"a \\"b\\"\\\\\\u0001\xef\xbf\xbd\xc3\xa9","version":null,'
+               b'"uid":null,"gid":null,"pid":null,"executable":null,"unit":"x.service",'
+               b'"container":"0123456789ab","sudo":true,"result":"EACCES",'
+               b'"detail":"mode 0400 -> 0440","count":7,"inferred":true')
+    first, line = audit_line(key, bytes(16), 1, b"2026-11-24T18:20:31.123456Z", opened)
+    yield "audit_line_1", line
+    second, line = audit_line(key, first, 2, b"2026-11-24T18:20:31.123456Z", refused)
+    yield "audit_line_2", line
+    late, line = audit_line(key, first, 2, b"2026-11-24T18:20:32.000000Z", opened)
+    yield "audit_line_late", line
+    yield "audit_state", blake2b(blake2b(second + late, 16) + b'{"time":"20', 16)
+
+
 def anchor_slot(keys, uuid, generation, next_id, seen, root_record):
     """Returns the root hash and the slot."""
     root_hash = blake2b(root_record, 16, keys[3])
@@ -348,7 +371,7 @@ def counting(start, length):
 
 def vectors():
     root_key, uuid = counting(0x00, 32), counting(0x40, 16)
-    keys = [kdf(root_key, i, b"secretfs") for i in (1, 2, 3, 4, 5)]
+    keys = [kdf(root_key, i, b"secretfs") for i in (1, 2, 3, 4, 5, 6)]
     yield "root_key", root_key
     yield "uuid", uuid
     yield "subkeys", b"".join(keys)
@@ -404,6 +427,10 @@ def vectors():
     yield "record_root", fields(*root_fields)
     yield "record_root_accepted", fields(
         *root_fields, (5, u64(6) + u64(3) + u64(5) + u64(1700000000 * 10**9)))
+    former = u64(40) + counting(0x10, 16) + counting(0xb0, 72)
+    yield "record_root_audit", fields(
+        *root_fields, (6, former), (7, u64(42) + counting(0x20, 16) + u64(1700000000 * 10**9)))
+    yield from audit_lines(keys[5])
     root_hash, slot = anchor_slot(keys, uuid, 7, 21, 1700000000 * 10**9, fields(*root_fields))
     yield "root_hash", root_hash
     yield "anchor_slot", slot

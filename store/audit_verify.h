@@ -1,0 +1,43 @@
+/*
+ * Verifying the record. FORMAT.md, "The record".
+ */
+#ifndef STORE_AUDIT_VERIFY_H
+#define STORE_AUDIT_VERIFY_H
+
+#include "audit.h"
+
+/* What is wrong with the first bad line. */
+enum audit_flaw {
+    AUDIT_FLAW_NONE,
+    AUDIT_FLAW_CHANGED, /* it is not as it was written */
+    AUDIT_FLAW_MISSING, /* lines that were before it are not, or not any more */
+    AUDIT_FLAW_MOVED,   /* it belongs further up */
+    AUDIT_FLAW_DOUBLED, /* it stands there a second time */
+    AUDIT_FLAW_CUT,     /* lines are missing behind the last one, or others stand for them */
+};
+
+#define AUDIT_TIME_TEXT 32
+
+struct audit_report {
+    uint64_t lines;              /* whole ones, up to the first bad one */
+    uint64_t incomplete;         /* what killed writers and full disks left of some */
+    uint64_t unchecked;          /* at the beginning, where that of the chain is not in the files */
+    uint64_t late;               /* written to a file after it had been rotated away */
+    char first[AUDIT_TIME_TEXT]; /* the times of the first and the last line; "" for none */
+    char last[AUDIT_TIME_TEXT];
+
+    enum audit_flaw flaw;
+    size_t file;      /* of the first bad line: which file, */
+    uint64_t line;    /* and which of its lines, from 1 */
+    uint64_t missing; /* MISSING and CUT: how many lines; 0: not known */
+};
+
+/*
+ * Check every line of the files, the oldest first, against the keys of `store`, which is loaded,
+ * those of before its rekeys, and what its last commit saw of the record.
+ * errors: IO, NO_MEMORY, INTEGRITY (of the store); a bad line is none
+ */
+STORE_CHECKED enum store_err audit_verify(struct store *store, const int *files, size_t count,
+                                          struct audit_report *ret_report);
+
+#endif
