@@ -1,9 +1,10 @@
 /*
  * What the supervisor gives a worker, and what outlives one.
  *
- * A worker is started with five descriptors: a socket to the supervisor, over which the handoff
+ * A worker is started with six descriptors: a socket to the supervisor, over which the handoff
  * comes as one message and which ends when the supervisor does; the FUSE device; the memory of
- * struct kept; a socket to the notifier; and the store's anchor.
+ * struct kept; a socket to the notifier; the store's anchor; and a socket to the supervisor's
+ * resolver (resolver.h).
  */
 #ifndef FS_HANDOFF_H
 #define FS_HANDOFF_H
@@ -23,6 +24,7 @@ enum handoff_fd {
     HANDOFF_KEPT,
     HANDOFF_NOTIFIER,
     HANDOFF_ANCHOR,
+    HANDOFF_RESOLVER,
     HANDOFF_END
 };
 

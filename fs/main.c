@@ -16,6 +16,7 @@
 #include "options.h"
 #include "ready.h"
 #include "recorder.h"
+#include "resolver.h"
 #include "status.h"
 #include "supervisor.h"
 #include "unlock.h"
@@ -88,7 +89,8 @@ struct daemon {
     struct mount mount;
     struct supervisor supervisor;
     struct control_server control;
-    struct recorder *recorder;            /* NULL: there is no memory for it */
+    struct recorder *recorder; /* NULL: there is no memory for it */
+    struct resolver *resolver;
     uint64_t device;                      /* of the public mount; 0 before there is one */
     unsigned char uuid[STORE_UUID_BYTES]; /* the store's */
     int signals;
@@ -293,6 +295,7 @@ static bool supervise(struct daemon *d)
             if (d->serving) {
                 background_ready(d->background);
                 d->device = mountinfo_device(&d->mount.attached);
+                resolver_set_device(d->resolver, d->device);
                 log_line("serving %s at %s", d->supervisor.handoff.store, d->mount.path);
                 ready_notify("READY=1\nSTATUS=serving");
             }
@@ -327,12 +330,20 @@ static void end_session(struct daemon *d)
         supervisor_wait_ended(s, END_MS);
 }
 
+static bool start_resolver(struct daemon *d)
+{
+    d->resolver = resolver_start(d->supervisor.resolver_sockets[1], d->mount.path);
+    if (d->resolver == NULL)
+        log_system_error("start", "the resolver of callers", errno);
+    return d->resolver != NULL;
+}
+
 static enum status serve_until_end(struct daemon *d)
 {
     struct supervisor *s = &d->supervisor;
     int status = STATUS_FAILED;
 
-    if (!supervisor_init(s) || !supervisor_start_worker(s) ||
+    if (!supervisor_init(s) || !start_resolver(d) || !supervisor_start_worker(s) ||
         !supervisor_wait_serving(s, -1, &status))
         return (enum status)status;
     if (d->mount.private_fd >= 0)
@@ -462,6 +473,7 @@ static enum status run(const struct options *options, int signals, struct backgr
         d.supervisor.handoff.top_is_root = d.mount.ordinary;
         status = serve_until_end(&d);
     }
+    resolver_stop(d.resolver);
     supervisor_release(&d.supervisor);
     mount_release(&d.mount);
     free(store);

@@ -67,8 +67,10 @@ struct recorder *recorder_start(struct opens *opens)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->taken, NULL);
     sem_init(&r->wake, 0, 0);
-    if (r->readers && pthread_create(&r->thread, NULL, run, r) == 0)
+    if (r->readers && pthread_create(&r->thread, NULL, run, r) == 0) {
+        pthread_setname_np(r->thread, "secretfs-record");
         return r;
+    }
     recorder_free(r);
     return NULL;
 }

@@ -110,6 +110,7 @@ static const int worker_calls[] = {
     SCMP_SYS(inotify_add_watch),
     SCMP_SYS(sendto),
     SCMP_SYS(recvfrom),
+    SCMP_SYS(recvmsg),
     /* memory */
     SCMP_SYS(brk),
     SCMP_SYS(mmap),

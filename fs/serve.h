@@ -14,7 +14,9 @@
 
 struct serve_options {
     unsigned workers;
-    int notifier;     /* the socket to it */
+    int notifier;     /* the socket to it, */
+    int resolver;     /* and the one to the resolver */
+    unsigned files;   /* descriptors that may be used for callers (callers.h) */
     bool top_is_root; /* see tree.h */
     bool direct_io;
     bool debug;

@@ -5,6 +5,7 @@
 #ifndef FS_SESSION_H
 #define FS_SESSION_H
 
+#include "callers.h"
 #include "serve.h"
 #include "tree.h"
 #include "values.h"
@@ -25,6 +26,7 @@ struct serve {
     struct values values;
     struct reopen reopen;
     struct kept *kept;
+    struct callers *callers;
     struct fuse_session *session;
     int device_fd; /* the session's own */
     struct loop *loop;

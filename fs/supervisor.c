@@ -41,6 +41,7 @@ bool supervisor_init(struct supervisor *s)
     ssize_t len = readlink("/proc/self/exe", s->executable, sizeof s->executable - 1);
     if (s->kept_fd < 0 || s->executable_fd < 0 || len < 0 ||
         ftruncate(s->kept_fd, sizeof(struct kept)) != 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->resolver_sockets) != 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, s->notifier_sockets) != 0) {
         log_system_error("start", WORKER_NAME, errno);
         return false;
@@ -101,8 +102,8 @@ bool supervisor_start_worker(struct supervisor *s)
     }
     pid_t pid = fork();
     if (pid == 0) {
-        const int fds[] = {sockets[1], s->device_fd, s->kept_fd, s->notifier_sockets[0],
-                           s->anchor_fd};
+        const int fds[] = {sockets[1],   s->device_fd,          s->kept_fd, s->notifier_sockets[0],
+                           s->anchor_fd, s->resolver_sockets[0]};
         become(s, WORKER_NAME, fds, HANDOFF_END - FIRST_FD);
     }
     close(sockets[1]);
@@ -435,9 +436,12 @@ bool supervisor_wait_ended(struct supervisor *s, int timeout_ms)
 void supervisor_release(struct supervisor *s)
 {
     secbuf_release(&s->other_key);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         if (s->notifier_sockets[i] >= 0)
             close(s->notifier_sockets[i]);
+        if (s->resolver_sockets[i] >= 0)
+            close(s->resolver_sockets[i]);
+    }
     if (s->kept)
         munmap(s->kept, sizeof *s->kept);
     if (s->kept_fd >= 0)

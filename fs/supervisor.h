@@ -37,6 +37,7 @@ struct supervisor {
     int64_t heard_ms;   /* and when it last said anything */
     int64_t tended_ms;
 
+    int resolver_sockets[2]; /* the worker's end and the resolver's, the same for all of them */
     int private_fd;          /* what the notifier works on; -1 once there is to be none */
     int notifier_sockets[2]; /* the worker's end and the notifier's, the same for all of them */
     pid_t notifier_pid;      /* 0 while there is none */
@@ -46,7 +47,7 @@ struct supervisor {
 #define SUPERVISOR_INIT                                                                     \
     {                                                                                       \
         .device_fd = -1, .anchor_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1, \
-        .private_fd = -1, .notifier_sockets = {                                             \
+        .private_fd = -1, .resolver_sockets = {-1, -1}, .notifier_sockets = {               \
             -1,                                                                             \
             -1                                                                              \
         }                                                                                   \

@@ -4,6 +4,7 @@
  */
 #include "worker.h"
 #include "anchor.h"
+#include "callers.h"
 #include "changes.h"
 #include "clock.h"
 #include "degraded.h"
@@ -23,10 +24,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define FILES_NEEDED 128 /* for all but callers, with room to spare */
+#define FILES_MAX (FILES_NEEDED + CALLERS_MAX)
 
 static enum store_err open_store(const struct handoff *handoff, const struct secbuf *root_key,
                                  struct store **ret_store, int *ret_watch_fd)
@@ -95,10 +100,12 @@ static void wait_for_end(struct serve *serve, const struct kept *kept, int signa
 }
 
 static int serve_store(struct store *store, int watch_fd, const struct handoff *handoff,
-                       struct kept *kept, int signals)
+                       struct kept *kept, int signals, unsigned files)
 {
     const struct serve_options options = {.workers = handoff->workers,
                                           .notifier = HANDOFF_NOTIFIER,
+                                          .resolver = HANDOFF_RESOLVER,
+                                          .files = files,
                                           .top_is_root = handoff->top_is_root,
                                           .direct_io = handoff->direct_io,
                                           .debug = handoff->debug,
@@ -154,7 +161,7 @@ static struct kept *map_kept(void)
 }
 
 /* Wipes the root key as soon as the store has its subkeys. */
-static int run(const struct handoff *handoff, struct secbuf *root_key, int signals)
+static int run(const struct handoff *handoff, struct secbuf *root_key, int signals, unsigned files)
 {
     struct store *store = NULL;
     int watch_fd = -1;
@@ -169,10 +176,29 @@ static int run(const struct handoff *handoff, struct secbuf *root_key, int signa
     if (err)
         degraded_note(kept, err);
     secbuf_release(root_key);
-    int status = err ? (int)status_of(err) : serve_store(store, watch_fd, handoff, kept, signals);
+    int status =
+        err ? (int)status_of(err) : serve_store(store, watch_fd, handoff, kept, signals, files);
     store_close(store);
     munmap(kept, sizeof *kept);
     return status;
+}
+
+/* Have as many descriptors as there is use for, if the hard limit allows. Returns how many of them
+ * callers may have. */
+static unsigned raise_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    if (limit.rlim_cur < FILES_MAX) {
+        limit.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
+            return 0;
+    }
+    if (limit.rlim_cur >= FILES_MAX)
+        return CALLERS_MAX;
+    return limit.rlim_cur > FILES_NEEDED ? (unsigned)limit.rlim_cur - FILES_NEEDED : 0;
 }
 
 int worker_main(void)
@@ -182,6 +208,7 @@ int worker_main(void)
 
     prctl(PR_SET_NAME, WORKER_NAME);
     prctl(PR_SET_DUMPABLE, 0); /* before the key comes; and again, as changing the user undoes it */
+    unsigned files = raise_files();
     int signals = open_signals();
     if (secmem_init() != STORE_OK || signals < 0) {
         log_system_error("start", WORKER_NAME, errno);
@@ -198,5 +225,5 @@ int worker_main(void)
         log_system_error("give up the privileges of", WORKER_NAME, errno);
         return STATUS_FAILED;
     }
-    return run(&handoff, &root_key, signals);
+    return run(&handoff, &root_key, signals, files);
 }

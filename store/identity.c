@@ -116,16 +116,14 @@ static const char *find_container(const char *name, size_t len)
     return NULL;
 }
 
-/* One component of the cgroup's path; those below it come later, and are nearer to the process. */
-static void take_component(const char *name, size_t len, char ret_unit[static IDENTITY_UNIT],
-                           char ret_container[static IDENTITY_CONTAINER])
+/* Where the path of a line of `hierarchy` begins, such as `0::/path` or `1:name=systemd:/path`;
+ * NULL in a line of another one. What stands behind the second colon may be anything. */
+static const char *path_of_line(const char *line, const char *hierarchy)
 {
-    const char *container = find_container(name, len);
-
-    if (container)
-        snprintf(ret_container, IDENTITY_CONTAINER, "%.*s", CONTAINER_SHOWN, container);
-    if (is_unit(name, len))
-        snprintf(ret_unit, IDENTITY_UNIT, "%.*s", (int)len, name);
+    size_t number = strspn(line, "0123456789");
+    size_t len = strlen(hierarchy);
+    bool same = number > 0 && strncmp(line + number, hierarchy, len) == 0;
+    return same ? line + number + len : NULL;
 }
 
 /* The line that has the unit: that of the second version's hierarchy, or of systemd's own. */
@@ -135,26 +133,31 @@ static const char *find_path(const char *text)
 
     for (const char *line = text; line && *line; line = strchr(line, '\n')) {
         line += *line == '\n';
-        if (strncmp(line, "0::", 3) == 0 && found == NULL)
+        const char *named = path_of_line(line, ":name=systemd:");
+        if (named)
+            return named;
+        if (found == NULL && strncmp(line, "0::", 3) == 0)
             found = line + 3;
-        const char *named = strstr(line, ":name=systemd:");
-        const char *end = strchr(line, '\n');
-        if (named && (end == NULL || named < end))
-            found = named + strlen(":name=systemd:");
     }
     return found;
 }
 
-void identity_parse_cgroup(const char *text, char ret_unit[static IDENTITY_UNIT],
+void identity_parse_cgroup(const char *text, char *ret_unit, size_t unit_room,
                            char ret_container[static IDENTITY_CONTAINER])
 {
     const char *at = find_path(text);
+    bool in_slices = true;
 
     ret_unit[0] = ret_container[0] = '\0';
     while (at && *at == '/') {
         at++;
         size_t len = strcspn(at, "/\n");
-        take_component(at, len, ret_unit, ret_container);
+        const char *container = find_container(at, len);
+        if (container)
+            snprintf(ret_container, IDENTITY_CONTAINER, "%.*s", CONTAINER_SHOWN, container);
+        if (in_slices && is_unit(at, len))
+            snprintf(ret_unit, unit_room, "%.*s", (int)len, at);
+        in_slices &= ends_with(at, len, ".slice");
         at += len;
     }
 }
@@ -208,9 +211,9 @@ bool identity_of(uint32_t thread, struct identity *ret_identity)
     found.start = state.start;
     if (read_file(found.pid, "comm", found.command, sizeof found.command))
         found.command[strcspn(found.command, "\n")] = '\0';
-    read_executable(found.pid, found.executable);
-    if (read_file(found.pid, "cgroup", cgroup, sizeof cgroup))
-        identity_parse_cgroup(cgroup, found.unit, found.container);
+    read_executable(thread, found.executable); /* the first one may have ended */
+    if (read_file(thread, "cgroup", cgroup, sizeof cgroup))
+        identity_parse_cgroup(cgroup, found.unit, sizeof found.unit, found.container);
     /* Another process may have got the number meanwhile. */
     if (identity_thread_start(thread) != found.thread_start)
         return false;

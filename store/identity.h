@@ -6,6 +6,7 @@
 #define STORE_IDENTITY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define IDENTITY_COMMAND 16
@@ -20,7 +21,7 @@ struct identity {
     uint32_t uid;                         /* whose files it may open, now */
     char command[IDENTITY_COMMAND];       /* its name, as ps(1) shows it */
     char executable[IDENTITY_EXECUTABLE]; /* of a longer path the end; "" where we may not know */
-    char unit[IDENTITY_UNIT];             /* of systemd; "" for none */
+    char unit[IDENTITY_UNIT];             /* of the system's manager; "" for none */
     char container[IDENTITY_CONTAINER];   /* the beginning of its id; "" for none */
 };
 
@@ -33,8 +34,13 @@ uint64_t identity_thread_start(uint32_t thread);
 /* Whether the process still runs. */
 bool identity_lives(uint32_t pid, uint64_t start);
 
-/* The unit and the container that /proc/PID/cgroup, `text`, speaks of. For identity_of(). */
-void identity_parse_cgroup(const char *text, char ret_unit[static IDENTITY_UNIT],
+/*
+ * The unit and the container that /proc/PID/cgroup, `text`, speaks of. The unit is the one that the
+ * system's own manager started: the first component below its slices. What is further down, whoever
+ * has got a part of the tree to himself may name as he likes: what a user's manager starts is of
+ * the unit user@UID.service. A longer name than there is room for is cut off.
+ */
+void identity_parse_cgroup(const char *text, char *ret_unit, size_t unit_room,
                            char ret_container[static IDENTITY_CONTAINER]);
 
 #endif

@@ -441,7 +441,7 @@ for _ in range(6000):
 
 
 def test_without_the_right_to_look_at_executables(store, mount, reader):
-    """As under the systemd unit, which leaves the daemon no CAP_SYS_PTRACE."""
+    """As in a container, whose root has no CAP_SYS_PTRACE."""
     store.put("a", b"one", "--mode", "0644")
     served = mount(prefix=["setpriv", "--bounding-set", "-sys_ptrace"])
     socket_of(served)
@@ -481,7 +481,8 @@ def test_a_daemon_that_says_nothing_is_told(store, served, mount):
 def test_looking_at_a_process_holds_nothing_else_up(store, served):
     """It may have to wait, in the kernel, for what only a worker can answer."""
     pid = served.process.pid
-    [thread] = {int(task) for task in os.listdir(f"/proc/{pid}/task")} - {pid}
+    names = {task.name: (task / "comm").read_text() for task in Path(f"/proc/{pid}/task").iterdir()}
+    [thread] = [task for task, name in names.items() if name == "secretfs-record\n"]
     argv = ["strace", "-q", "-p", thread, "-e", "inject=openat:delay_enter=10s", "-o", "/dev/null"]
     tracer = spawn(argv, stderr=subprocess.DEVNULL)
     status = Path(f"/proc/{pid}/task/{thread}/status")

@@ -84,7 +84,6 @@ static const long forbidden[] = {
     SYS_listen,
     SYS_accept4,
     SYS_sendmsg,
-    SYS_recvmsg,
     SYS_io_uring_setup,
     SYS_mount,
     SYS_umount2,

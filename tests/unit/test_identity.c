@@ -16,7 +16,7 @@ static void check_cgroup(const char *text, const char *unit, const char *contain
     char got_unit[IDENTITY_UNIT];
     char got_container[IDENTITY_CONTAINER];
 
-    identity_parse_cgroup(text, got_unit, got_container);
+    identity_parse_cgroup(text, got_unit, sizeof got_unit, got_container);
     assert_string_equal(got_unit, unit);
     assert_string_equal(got_container, container);
 }
@@ -33,7 +33,7 @@ static void test_units_and_containers(void **state)
     check_cgroup("0::/system.slice/nginx.service", "nginx.service", "");
     check_cgroup("0::/system.slice/a.service/payload", "a.service", "");
     check_cgroup("0::/user.slice/user-1000.slice/user@1000.service/app.slice/app.service\n",
-                 "app.service", "");
+                 "user@1000.service", "");
     check_cgroup("0::/system.slice\n", "", "");
     check_cgroup("0::/system.slice/docker-" ID ".scope\n", "docker-" ID ".scope", "0123456789ab");
     check_cgroup("0::/docker/" ID "\n", "", "0123456789ab");
@@ -42,8 +42,32 @@ static void test_units_and_containers(void **state)
     check_cgroup("12:cpu:/x.service\n1:name=systemd:/system.slice/b.service\n0::/c.service\n",
                  "b.service", "");
     check_cgroup("12:cpu:/x.service\n3:memory:/y.service\n", "", "");
-    check_cgroup("0::/../../outside.scope\n", "outside.scope", "");
+    check_cgroup("0::/init.scope\n", "init.scope", "");
+    check_cgroup("0::/system.slice/system-getty.slice/getty@tty1.service\n", "getty@tty1.service",
+                 "");
+    check_cgroup("0::/user.slice/user-0.slice/session-3.scope\n", "session-3.scope", "");
     check_cgroup("0::relative.service\n", "", "");
+}
+
+/* Names that somebody chose who has a part of the tree to himself. */
+static void test_units_that_are_not_the_systems(void **state)
+{
+    (void)state;
+    check_cgroup("0::/system.slice/evil.service/nginx.service\n", "evil.service", "");
+    check_cgroup("0::/system.slice/evil.service/system.slice/nginx.service\n", "evil.service", "");
+    check_cgroup("0::/user.slice/user-7.slice/user@7.service/system.slice/nginx.service\n",
+                 "user@7.service", "");
+    check_cgroup("0::/user.slice/user-7.slice/user@7.service/x:name=systemd:/system.slice/"
+                 "nginx.service\n",
+                 "user@7.service", "");
+    check_cgroup("1:name=systemd:/docker/" ID "/system.slice/nginx.service\n", "", "0123456789ab");
+    check_cgroup("0::/lxc.payload.a/system.slice/nginx.service\n", "", "");
+    check_cgroup("0::/machine.slice/machine-a.scope/payload/system.slice/nginx.service\n",
+                 "machine-a.scope", "");
+    check_cgroup("0::/../../system.slice/nginx.service\n", "", "");
+    check_cgroup("0::/system.slice/nginx.service (deleted)\n", "", "");
+    check_cgroup("3:name=systemd:x:/nginx.service\n", "", "");
+    check_cgroup("7:cpu,name=systemd:/nginx.service\n", "", "");
 }
 
 /* Longer than there is room for. */
@@ -56,7 +80,7 @@ static void test_long_names(void **state)
 
     memset(text + 4, 'u', 300);
     memcpy(text + 304, ".service\n", 10);
-    identity_parse_cgroup(text, unit, container);
+    identity_parse_cgroup(text, unit, sizeof unit, container);
     assert_int_equal(strlen(unit), IDENTITY_UNIT - 1);
 }
 
@@ -118,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_units_and_containers),
+        cmocka_unit_test(test_units_that_are_not_the_systems),
         cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_ourselves),
         cmocka_unit_test(test_who_is_gone),
