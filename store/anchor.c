@@ -10,6 +10,7 @@
 #include "fault.h"
 #include "state.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -271,6 +272,9 @@ static enum store_err commit_acceptance(struct store *store, const struct anchor
         .time_ns = store->now_ns,
     };
     store->changed = true;
+    audit_note(store, AUDIT_ANCHOR, NULL, 0,
+               "generation %" PRIu64 " accepted, in place of %" PRIu64, to->accepted.accepted,
+               to->accepted.seen);
     return store_commit(store);
 }
 

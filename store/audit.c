@@ -76,7 +76,7 @@ static struct audit_head recorded_head(struct store *store)
 enum store_err audit_log_new(struct store *store, int fd, const struct audit_head *known,
                              struct audit_log **ret_log)
 {
-    struct audit_head recorded = known ? *known : recorded_head(store);
+    struct audit_head base = recorded_head(store);
     struct audit_log *log = calloc(1, sizeof *log);
 
     if (log == NULL) {
@@ -89,7 +89,9 @@ enum store_err audit_log_new(struct store *store, int fd, const struct audit_hea
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->sync_lock, NULL);
     pthread_cond_init(&log->sync_done, NULL);
-    enum store_err err = find_end(log, &recorded);
+    if (known && known->number >= base.number)
+        base = *known;
+    enum store_err err = find_end(log, &base);
     if (err)
         audit_log_free(log);
     else

@@ -101,8 +101,8 @@ struct audit_log;
  * Append to `fd`, which the log owns from here on, also on failure; it was opened with O_RDWR and
  * O_APPEND, and no other process uses the same open file description at the same time. The keys are
  * those of `store`, which is unlocked and must outlive the log.
- * in:     known  what is known of the chain from before, such as of the file that was rotated away;
- *                NULL: what the store's root record says, if it is loaded
+ * in:     known  what is known of the chain from before, such as of the file that was rotated away,
+ *                or NULL; what the store's root record says counts as well, if it is loaded
  * out:    ret_log  caller owns; audit_log_free()
  * errors: IO, DENIED, NO_MEMORY
  * thread: every function on a log may be called by several threads
@@ -140,5 +140,54 @@ struct audit_head audit_log_head(struct audit_log *log);
  * that audit_verify() finds the place.
  */
 bool audit_tampered(struct audit_log *log);
+
+/* ---- Files --------------------------------------------------------------- */
+
+/*
+ * The name of the record of the store at `path`: `file` itself; NULL: for the store that is the
+ * programs' default the one below /var/log, for any other STORE-audit.jsonl beside it. NULL when
+ * out of memory; the caller frees it.
+ */
+char *audit_file_name(const char *path, const char *file);
+
+/*
+ * Open the record of the store at `path`, and make it, 0600 and the store's owner's, where it is
+ * missing. Only a regular file with one name is taken, of root, of the store's owner or of the
+ * caller, that nobody but its owner may write. Where it was rotated away just now, and others still
+ * write to it there, that is what is opened, until one of them begins the next.
+ * in:     create  false: a missing one is not made
+ * out:    ret_fd     for audit_log_new()
+ *         ret_known  the end of the newest file that was rotated away, for audit_log_new() too; the
+ *                    number is 0 where there is none
+ * errors: NO_STORE (there is none, or no such folder), DENIED, NO_SPACE, IO, NO_MEMORY
+ */
+STORE_CHECKED enum store_err audit_file_open(const char *path, const char *file, bool create,
+                                             int *ret_fd, struct audit_head *ret_known);
+
+/* The files of a record, the oldest first: `file` and what was rotated away from it, FILE.1 or
+ * FILE-20261124 … as far as it can be read and is not compressed. */
+struct audit_files {
+    char **names;
+    size_t count;
+};
+
+/* errors: IO, NO_MEMORY. out: ret_files  audit_files_release(), also on failure */
+STORE_CHECKED enum store_err audit_files_find(const char *file, struct audit_files *ret_files);
+void audit_files_release(struct audit_files *files);
+
+/* ---- For programs that change the store ---------------------------------- */
+
+/*
+ * Have what `who` changes from here on recorded: store_commit() appends a line for each change of
+ * the transaction before it commits, makes them durable, and notes the end of the record in the
+ * store. Where it can't, it fails, and nothing is committed. Where the commit fails after that,
+ * each change gets a further line whose result is "failed". The log and the strings of `who` must
+ * outlive the store.
+ */
+void audit_use(struct store *store, struct audit_log *log, const struct audit_actor *who);
+
+/* Call new versions, and labels that are moved, by this event from here on: what they are part of.
+ */
+void audit_use_event(struct store *store, enum audit_event event);
 
 #endif

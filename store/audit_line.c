@@ -251,19 +251,19 @@ static bool take_hex(const char *text, unsigned char ret_hash[AUDIT_HASH_BYTES])
     return true;
 }
 
-static bool take_sequence(const char *line, size_t len, uint64_t *ret_sequence)
+bool audit_line_sequence(const char *line, size_t len, uint64_t *ret_sequence)
 {
     const size_t at = SEQUENCE_AT + sizeof SEQUENCE_FIELD - 1;
     uint64_t v = 0;
     size_t i;
 
-    if (memcmp(line, TIME_FIELD, sizeof TIME_FIELD - 1) != 0 ||
+    if (len <= at || memcmp(line, TIME_FIELD, sizeof TIME_FIELD - 1) != 0 ||
         memcmp(line + SEQUENCE_AT, SEQUENCE_FIELD, sizeof SEQUENCE_FIELD - 1) != 0)
         return false;
     for (i = at; i < len && isdigit((unsigned char)line[i]) && i < at + SEQUENCE_DIGITS; i++)
         v = v * 10 + (uint64_t)(line[i] - '0');
     *ret_sequence = v;
-    return i > at && line[at] != '0' && line[i] == ',';
+    return i > at && i < len && line[at] != '0' && line[i] == ',';
 }
 
 bool audit_line_parse(const char *line, size_t len, struct audit_link *ret_link)
@@ -277,7 +277,7 @@ bool audit_line_parse(const char *line, size_t len, struct audit_link *ret_link)
     ret_link->body_len = body_len;
     return memcmp(line + len - 2, "\"}", 2) == 0 &&
            memcmp(line + body_len, CHAIN_FIELD, CHAIN_FIELD_LEN) == 0 &&
-           take_sequence(line, body_len, &ret_link->sequence) &&
+           audit_line_sequence(line, body_len, &ret_link->sequence) &&
            take_hex(line + body_len + CHAIN_FIELD_LEN, ret_link->chain);
 }
 

@@ -34,6 +34,9 @@ struct audit_link {
  * nothing. */
 bool audit_line_parse(const char *line, size_t len, struct audit_link *ret_link);
 
+/* The same of a line's beginning, for its number alone. */
+bool audit_line_sequence(const char *line, size_t len, uint64_t *ret_sequence);
+
 /* Go on by the line of `len` bytes, of whatever kind; an empty one is none. */
 void audit_head_fold(struct audit_head *head, const char *line, size_t len);
 

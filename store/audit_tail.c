@@ -32,6 +32,12 @@ void audit_run_add(struct audit_run *run, const char *line, size_t len)
     run->count++;
 }
 
+uint64_t audit_first_number(const char *text, size_t len)
+{
+    uint64_t sequence;
+    return audit_line_sequence(text, len, &sequence) ? sequence : 0;
+}
+
 /* The lines in a piece of the file. */
 struct window {
     char *text;

@@ -14,6 +14,10 @@ struct audit_run {
     bool any;      /* whether there is a whole one */
 };
 
+/* The number of the line at the beginning of a file, of which `text` is the beginning too; 0 where
+ * it is none. */
+uint64_t audit_first_number(const char *text, size_t len);
+
 /* Take one more line into account: what it says of the number of the first. */
 void audit_run_add(struct audit_run *run, const char *line, size_t len);
 

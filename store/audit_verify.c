@@ -40,6 +40,7 @@ struct verifier {
     uint64_t known;    /* the lowest number whose state is known; UINT64_MAX: none is yet */
     size_t file;       /* the line at hand: its file, */
     uint64_t line;     /* and its number there */
+    bool any_fits;     /* a key that is kept has fit a line */
     bool uncovered;    /* there is a piece that no line covers yet */
     size_t piece_file; /* where the first of them is */
     uint64_t piece_line;
@@ -69,7 +70,7 @@ static void copy_time(const char *line, char ret_time[AUDIT_TIME_TEXT])
 }
 
 /* Under the key of its time, or the one before, if that had not been over for long. */
-static bool hash_fits(const struct verifier *v, const char *line, const struct audit_link *link)
+static bool hash_fits(struct verifier *v, const char *line, const struct audit_link *link)
 {
     const struct audit_keys *keys = &v->keys;
     const unsigned char *state = state_of(v, link->sequence - 1)->hash;
@@ -83,9 +84,18 @@ static bool hash_fits(const struct verifier *v, const char *line, const struct a
         seal_audit_hash_under(keys->bytes.data + i * STORE_KEY_BYTES, state, line, link->body_len,
                               hash);
         if (memcmp(hash, link->chain, sizeof hash) == 0)
-            return true;
+            return v->any_fits = true;
     }
     return false;
+}
+
+/* Only so many former keys are kept; what is older than the first line that one fits is too old. */
+static bool is_of_forgotten_key(struct verifier *v)
+{
+    bool forgotten =
+        !v->any_fits && v->keys.count > AUDIT_FORMER_MAX && v->head.number <= v->keys.last[0];
+    v->report->unchecked += forgotten;
+    return forgotten;
 }
 
 /* Whether the same line stands between the place that it names and this one. */
@@ -115,7 +125,7 @@ static void check(struct verifier *v, const char *line, const struct audit_link 
         check_first(v, link);
     else if (before < v->known || v->head.number - before > STATES - 1)
         flaw(v, AUDIT_FLAW_MOVED, 0);
-    else if (!hash_fits(v, line, link))
+    else if (!hash_fits(v, line, link) && !is_of_forgotten_key(v))
         flaw(v, AUDIT_FLAW_CHANGED, 0);
     else if (is_doubled(v, link))
         flaw(v, AUDIT_FLAW_DOUBLED, 0);

@@ -9,6 +9,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define DIRECTORY_MODE 0755
 #define SECRET_MODE 0400
@@ -83,6 +84,7 @@ enum store_err store_mkdir(struct store *store, const char *path)
     if (err)
         return err;
     record.mtime_ns = store->now_ns;
+    audit_note(store, AUDIT_MKDIR, path, 0, NULL);
     return write_node(store, &record);
 }
 
@@ -170,6 +172,8 @@ enum store_err store_put(struct store *store, const char *path, const struct sec
     }
     if (!err && !same)
         err = change_add_version(store, &record, STORE_LABEL_CURRENT, value);
+    if (!err && !same)
+        audit_note(store, AUDIT_PUT, path, current_version(&record.details)->number, NULL);
     if (!err)
         *ret_number = current_version(&record.details)->number;
     return err;
@@ -197,7 +201,20 @@ enum store_err store_revoke(struct store *store, const char *path, uint32_t numb
     if (!found)
         return fault(STORE_ERR_NO_VERSION, "revoke", NULL, NULL);
     record.changed_ns = store->now_ns;
+    if (changed)
+        audit_note(store, AUDIT_REVOKE, path, number, number ? NULL : "all versions");
     return changed ? write_node(store, &record) : STORE_OK;
+}
+
+static void note_expiry(struct store *store, const char *path, int64_t expires_ns)
+{
+    time_t when = (time_t)(expires_ns / 1000000000);
+    char text[32] = "never";
+    struct tm tm;
+
+    if (expires_ns && gmtime_r(&when, &tm))
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    audit_note(store, AUDIT_EXPIRE, path, 0, "%s", text);
 }
 
 enum store_err store_set_expiry(struct store *store, const char *path, int64_t expires_ns)
@@ -211,6 +228,7 @@ enum store_err store_set_expiry(struct store *store, const char *path, int64_t e
         return err;
     record.details.expires_ns = expires_ns;
     record.changed_ns = store->now_ns;
+    note_expiry(store, path, expires_ns);
     return write_node(store, &record);
 }
 
@@ -222,6 +240,7 @@ enum store_err store_set_policy(struct store *store, const char *path, const str
     enum store_err err = find_record(store, path, &record);
     if (err || policy_equal(&record.policy, policy))
         return err;
+    audit_note_policy(store, path, &record.policy, policy);
     record.policy = *policy;
     record.changed_ns = store->now_ns;
     return write_node(store, &record);
@@ -239,6 +258,7 @@ enum store_err store_set_description(struct store *store, const char *path, cons
     if (err || strcmp(record.details.description, description) == 0)
         return err;
     snprintf(record.details.description, sizeof record.details.description, "%s", description);
+    audit_note(store, AUDIT_DESCRIBE, path, 0, NULL);
     record.changed_ns = store->now_ns;
     return write_node(store, &record);
 }
@@ -315,6 +335,7 @@ enum store_err store_move(struct store *store, const char *from, const char *to)
     memset(record.name, 0, sizeof record.name);
     memcpy(record.name, target.name, target.name_len);
     record.changed_ns = record.linked_ns = store->now_ns;
+    audit_note(store, AUDIT_MOVE, from, 0, "to %s", to);
     err = write_node(store, &record);
     if (!err && old_parent != record.parent)
         err = change_touch_directory(store, old_parent, store->now_ns);

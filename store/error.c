@@ -60,6 +60,11 @@ void fault_change_code(enum store_err code)
     last.code = code;
 }
 
+void fault_restore(const struct store_fault *kept)
+{
+    last = *kept;
+}
+
 const char *store_strerror(enum store_err code)
 {
     switch (code) {

@@ -23,6 +23,9 @@ enum store_err fault_code_of(int sys_errno);
 /* Change the code of the fault just noted, where the caller knows better what it means. */
 void fault_change_code(enum store_err code);
 
+/* Set it to an earlier one, whose strings are still there. */
+void fault_restore(const struct store_fault *kept);
+
 /* Each returns the code that it notes, so that a function can end with `return fault(...)`. Inline,
  * so that compilers and analysers see that it is not STORE_OK. */
 

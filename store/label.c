@@ -36,8 +36,8 @@ const struct store_version *store_version_numbered(const struct store_details *d
 
 /* ---- Moving -------------------------------------------------------------- */
 
-static enum store_err make_current(struct store *store, struct node_record *record,
-                                   const struct store_version *v)
+static enum store_err make_current(struct store *store, const char *path,
+                                   struct node_record *record, const struct store_version *v)
 {
     if (v == NULL)
         return fault(STORE_ERR_NO_VERSION, "roll back", NULL, NULL);
@@ -46,6 +46,7 @@ static enum store_err make_current(struct store *store, struct node_record *reco
     if (v->id == record->details.current)
         return STORE_OK;
     change_make_current(store, record, v->id);
+    audit_note(store, AUDIT_ROLLBACK, path, v->number, NULL);
     return write_node(store, record);
 }
 
@@ -57,15 +58,17 @@ enum store_err store_set_current(struct store *store, const char *path, uint32_t
     enum store_err err = change_find_secret(store, path, &record);
     if (err)
         return err;
-    return make_current(store, &record,
+    return make_current(store, path, &record,
                         number ? store_version_numbered(d, number)
                                : store_version_of(d, d->previous));
 }
 
 /* `number` 0 takes the label away. */
-static enum store_err move_label(struct store *store, struct node_record *record, uint64_t *label,
-                                 uint32_t number)
+static enum store_err move_label(struct store *store, const char *path, struct node_record *record,
+                                 enum store_label label, uint32_t number)
 {
+    bool pending = label == STORE_LABEL_PENDING;
+    uint64_t *labeled = pending ? &record->details.pending : &record->details.previous;
     const struct store_version *v =
         number ? store_version_numbered(&record->details, number) : NULL;
     uint64_t id = v ? v->id : 0;
@@ -76,10 +79,12 @@ static enum store_err move_label(struct store *store, struct node_record *record
         return fault(STORE_ERR_INVALID, "label", "the version", "it is the current one");
     if (v && v->revoked_ns)
         return fault(STORE_ERR_REVOKED, "label", NULL, NULL);
-    if (*label == id)
+    if (*labeled == id)
         return STORE_OK;
-    *label = id;
+    *labeled = id;
     record->changed_ns = store->now_ns;
+    audit_note(store, AUDIT_LABEL, path, number, "%s%s", pending ? "pending" : "previous",
+               number ? "" : " taken away");
     return write_node(store, record);
 }
 
@@ -87,7 +92,7 @@ enum store_err store_set_label(struct store *store, const char *path, enum store
                                uint32_t number)
 {
     struct node_record record;
-    struct store_details *d = &record.details;
+    const struct store_details *d = &record.details;
 
     enum store_err err = change_find_secret(store, path, &record);
     if (err)
@@ -96,11 +101,11 @@ enum store_err store_set_label(struct store *store, const char *path, enum store
     case STORE_LABEL_CURRENT:
         if (number == 0)
             return fault(STORE_ERR_INVALID, "label", "the version", "one has to be current");
-        return make_current(store, &record, store_version_numbered(d, number));
+        return make_current(store, path, &record, store_version_numbered(d, number));
     case STORE_LABEL_PREVIOUS:
-        return move_label(store, &record, &d->previous, number);
+        return move_label(store, path, &record, label, number);
     case STORE_LABEL_PENDING:
-        return move_label(store, &record, &d->pending, number);
+        return move_label(store, path, &record, label, number);
     }
     return fault(STORE_ERR_INVALID, "label", "the version", "there is no such label");
 }
@@ -124,6 +129,8 @@ enum store_err store_put_pending(struct store *store, const char *path, const st
         err = change_same_value(store, d->pending, value, &same);
     if (!err && !same)
         err = change_add_version(store, &record, STORE_LABEL_PENDING, value);
+    if (!err && !same)
+        audit_note(store, AUDIT_PUT, path, store_version_of(d, d->pending)->number, "pending");
     if (!err)
         *ret_number = store_version_of(d, d->pending)->number;
     return err;

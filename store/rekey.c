@@ -3,6 +3,7 @@
  * the new ones; as rows are only ever read in the form that the index knows, none is taken twice.
  */
 #include "rekey.h"
+#include "audit_former.h"
 #include "fault.h"
 #include "write.h"
 
@@ -91,6 +92,17 @@ static enum store_err replace_slots(struct work *w)
     return err ? err : slots_read(store, &store->slots);
 }
 
+/* The line about the rekey is the last under the old key, which is kept to verify all before it. */
+static enum store_err end_record(struct work *w)
+{
+    struct store *store = w->store;
+
+    audit_note(store, AUDIT_REKEY, NULL, 0, NULL);
+    enum store_err err = audit_record(store);
+    return err ? err
+               : audit_keys_keep(&store->keys, &store->to.checkpoint.head, &w->other, &store->to);
+}
+
 /* In a transaction. The store is left with the new keys, whatever comes of it. */
 static enum store_err reseal(struct work *w)
 {
@@ -98,6 +110,8 @@ static enum store_err reseal(struct work *w)
 
     if (!err)
         err = anchor_prepare_rekey(w->store, &w->other);
+    if (!err)
+        err = end_record(w);
     swap_keys(w);
     if (!err)
         err = replace_slots(w);
@@ -113,13 +127,18 @@ static enum store_err rekey_under(struct work *w)
 
     if (err)
         return err;
+    store->audit.held = true; /* what is said of a failure is said under the old keys again */
     err = reseal(w);
     if (err)
         store_rollback(store);
     else
         err = store_commit(store);
-    if (err)
-        swap_keys(w); /* back to the old ones */
+    store->audit.held = false;
+    if (err) {
+        swap_keys(w);
+        audit_record_failure(store);
+    }
+    audit_forget(store);
     return err;
 }
 

@@ -73,6 +73,7 @@ enum store_err store_remove(struct store *store, const char *path, uint32_t reco
     }
     record.deleted_ns = record.changed_ns = store->now_ns;
     record.purge_ns = store->now_ns + recovery_s * SECOND_NS;
+    audit_note(store, AUDIT_REMOVE, path, 0, "can be restored for %u s", recovery_s);
     return write_node(store, &record);
 }
 
@@ -128,6 +129,7 @@ enum store_err store_restore(struct store *store, const char *path)
         return err;
     record.deleted_ns = record.purge_ns = 0;
     record.changed_ns = record.linked_ns = store->now_ns;
+    audit_note(store, AUDIT_RESTORE, path, 0, NULL);
     return write_node(store, &record);
 }
 
@@ -136,10 +138,12 @@ enum store_err store_restore(struct store *store, const char *path)
 /* Destroy a node with its versions; nothing may be in it. */
 static enum store_err purge_alone(struct store *store, const struct index_node *node)
 {
+    char path[STORE_PATH_MAX];
     enum store_err err = STORE_OK;
     uint64_t id = node->id;
 
     store->purged = true;
+    audit_note(store, AUDIT_PURGE, path_of(store->index, node, path), 0, NULL);
     for (uint32_t v = node->first_version; v != 0 && !err;) {
         const struct index_version *version = index_version_at(store->index, v);
         v = version->next;

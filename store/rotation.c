@@ -5,6 +5,7 @@
 #include "fault.h"
 #include "write.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static bool same_rotation(const struct store_rotation *a, const struct store_rotation *b)
@@ -28,6 +29,23 @@ static enum store_err check_limits(const struct store_rotation *rotation)
     return STORE_OK;
 }
 
+/* A step of a rotator is part of a rotation, all else how there is to be one. */
+static void note(struct store *store, const char *path, const struct store_rotation *from,
+                 const struct store_rotation *to)
+{
+    struct store_rotation next = *from;
+
+    next.step = to->step;
+    next.old_number = to->old_number;
+    next.new_number = to->new_number;
+    if (same_rotation(&next, to))
+        audit_note(store, AUDIT_ROTATE, path, to->new_number,
+                   to->step ? "rotator %s, step %d" : NULL, to->rotator, (int)to->step);
+    else
+        audit_note(store, AUDIT_SCHEDULE, path, 0, "every %" PRIu64 " s%s%s", to->every_s,
+                   to->rotator[0] ? ", rotator " : "", to->rotator);
+}
+
 enum store_err store_set_rotation(struct store *store, const char *path,
                                   const struct store_rotation *rotation)
 {
@@ -41,6 +59,7 @@ enum store_err store_set_rotation(struct store *store, const char *path,
     if (!record_rotation_valid(rotation, record.details.next_number))
         return fault(STORE_ERR_INVALID, "set", "the rotation",
                      "its names must be UTF-8 without control characters, and a step a rotator's");
+    note(store, path, &record.details.rotation, rotation);
     record.details.rotation = *rotation;
     record.changed_ns = store->now_ns;
     return write_node(store, &record);

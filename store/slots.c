@@ -6,6 +6,7 @@
 #include "fault.h"
 #include "write.h"
 
+#include <inttypes.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -69,6 +70,8 @@ enum store_err store_add_slot(struct store *store, const struct secbuf *root_key
     if (!err)
         err = slots_read(store, &store->slots);
     if (!err)
+        audit_note(store, AUDIT_KEY, NULL, 0, "key slot %" PRIu64 " added", id);
+    if (!err)
         *ret_id = id;
     return err;
 }
@@ -86,6 +89,7 @@ enum store_err store_remove_slot(struct store *store, uint64_t id)
     if (store->slots.count == 1)
         return fault(STORE_ERR_INVALID, "remove", NULL,
                      "it is the last one, and nobody could open the store without it");
+    audit_note(store, AUDIT_KEY, NULL, 0, "key slot %" PRIu64 " removed", id);
     enum store_err err = write_deletion(store, TABLE_SLOT, id);
     return err ? err : slots_read(store, &store->slots);
 }

@@ -10,6 +10,7 @@
 
 #include "anchor.h"
 #include "anchor_slots.h"
+#include "audit_change.h"
 #include "changes.h"
 #include "db.h"
 #include "index.h"
@@ -58,14 +59,15 @@ struct store {
     bool anchored;           /* what contradicts the anchor is refused */
     bool anchor_late;        /* it could not be advanced */
 
-    enum store_err stale;  /* not 0: the index is not what the file says, and why */
-    bool writing;          /* between store_begin() and store_commit() */
-    bool changed;          /* the transaction has written a row */
-    bool purged;           /* … that destroys something for good */
-    bool failed;           /* … or has failed to, so that it can't be committed */
-    struct root_record to; /* the root record that the transaction is going to write */
-    int64_t now_ns;        /* the transaction's time */
-    struct secbuf scratch; /* for the value at hand; locked memory is dear to allocate */
+    enum store_err stale;       /* not 0: the index is not what the file says, and why */
+    bool writing;               /* between store_begin() and store_commit() */
+    bool changed;               /* the transaction has written a row */
+    bool purged;                /* … that destroys something for good */
+    bool failed;                /* … or has failed to, so that it can't be committed */
+    struct root_record to;      /* the root record that the transaction is going to write */
+    int64_t now_ns;             /* the transaction's time */
+    struct audit_changes audit; /* what it has changed, for the record */
+    struct secbuf scratch;      /* for the value at hand; locked memory is dear to allocate */
 };
 
 /* The slots as they stand in the file; with their hash where there are keys. Takes no lock. */

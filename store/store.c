@@ -148,6 +148,8 @@ void store_close(struct store *store)
         close(store->watch_fd);
     if (store->anchor.fd >= 0)
         close(store->anchor.fd);
+    audit_forget(store);
+    audit_changes_release(&store->audit);
     pthread_rwlock_destroy(&store->lock);
     pthread_mutex_destroy(&store->db_lock);
     free(store);

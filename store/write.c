@@ -175,6 +175,7 @@ void store_rollback(struct store *store)
         return;
     db_end(store->db);
     store->writing = false;
+    audit_forget(store);
     if (store->changed)
         store->stale = STORE_ERR_BUSY;
 }
@@ -192,16 +193,20 @@ enum store_err store_commit(struct store *store)
                       : STORE_OK;
     }
     feed_total(store->index, &store->slots, &store->to.hash, store->to.rows);
-    err = write_root(store);
+    err = audit_record(store);
+    if (!err)
+        err = write_root(store);
     if (!err && store->purged)
         compact_mark(store);
     if (!err)
         err = db_commit(store->db);
     if (err) {
+        audit_record_failure(store);
         store_rollback(store);
         return err;
     }
     store->writing = false;
+    audit_forget(store);
     store->root = store->to;
     db_touch(store->db);
     anchor_committed(store);
