@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #define CALLERS_MAX 1024         /* that are kept, each with a descriptor */
+#define CALLERS_GROUPS 64        /* that are told of a process */
 #define CALLERS_PATIENCE_MS 100  /* how long an answer is waited for, */
 #define CALLERS_DECIDING_MS 2000 /* and where its absence would refuse somebody */
 
@@ -30,6 +31,9 @@ struct caller {
 /* For decisions. */
 struct caller_facts {
     struct caller caller;
+    uint32_t groups[CALLERS_GROUPS]; /* supplementary ones, */
+    uint32_t group_count;
+    bool groups_known;                         /* and that these are all */
     char unit[STORE_UNIT_MAX + 1];             /* in full */
     char executable[STORE_EXECUTABLE_MAX + 1]; /* in full; "" for a longer path, too */
     bool in_place; /* that path names the executable for the supervisor, too, and now */

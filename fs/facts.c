@@ -144,6 +144,8 @@ bool facts_find(uint32_t thread, const struct facts_mount *mount, struct callers
     bool found = read_name(fd, ret_answer->name) && identity_of(thread, &facts->caller.who);
     if (found) {
         look_at_executable(thread, mount, facts);
+        facts->groups_known =
+            identity_groups(thread, facts->groups, CALLERS_GROUPS, &facts->group_count);
         read_unit(thread, facts->unit, sizeof facts->unit);
         struct file_id id = {facts->caller.device, facts->caller.inode};
         found = is_same_file(executable_of(thread), id) && read_name(fd, name) &&

@@ -31,6 +31,7 @@
 struct follow {
     struct store *store;
     struct serve *serve;
+    struct reads *reads;
     struct kept *kept;
     int watch_fd;
     int stop_fd;
@@ -95,9 +96,11 @@ static enum store_err refresh(struct follow *f, enum store_err before)
         err = store_refresh(f->store, &changes);
 
     degraded_note(f->kept, err);
-    if (err && err != before)
+    if (err && err != before) {
         log_store_error("follow; serving the last verified state of", store_path(f->store), err);
-    else if (!err && before)
+        if (err == STORE_ERR_INTEGRITY || err == STORE_ERR_ANCHOR)
+            reads_tell(f->reads, AUDIT_INTEGRITY, f->kept->degraded.why);
+    } else if (!err && before)
         log_line("'%s' is verified again", store_path(f->store));
     bool told = serve_changes(f->serve, &changes, false, f->stop_fd);
     store_changes_release(&changes);
@@ -234,15 +237,16 @@ static void follow_free(struct follow *f)
     free(f);
 }
 
-bool follow_start(struct store *store, struct serve *serve, struct kept *kept, int watch_fd,
-                  struct follow **ret_follow)
+bool follow_start(struct store *store, struct serve *serve, struct reads *reads, struct kept *kept,
+                  int watch_fd, struct follow **ret_follow)
 {
     struct follow *f = calloc(1, sizeof *f);
     if (f == NULL) {
         log_system_error("follow", "the store", ENOMEM);
         return false;
     }
-    *f = (struct follow){.store = store, .serve = serve, .kept = kept, .watch_fd = watch_fd};
+    *f = (struct follow){
+        .store = store, .serve = serve, .reads = reads, .kept = kept, .watch_fd = watch_fd};
     f->stop_fd = eventfd(0, EFD_CLOEXEC);
     f->timer_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (f->stop_fd < 0 || f->timer_fd < 0 || pthread_create(&f->thread, NULL, run, f) != 0) {

@@ -17,10 +17,10 @@ struct follow;
  * `kept->applied` says what the kernel has been told; where the store is ahead of it, a former
  * process died before it could tell, and the kernel is told first. `watch_fd` comes from
  * store_watch(), called before store_load() so that no commit falls between. Returns false after
- * one line on standard error. Both `store` and `serve` must outlive it.
+ * one line on standard error. `store`, `serve` and `reads` must outlive it.
  */
-bool follow_start(struct store *store, struct serve *serve, struct kept *kept, int watch_fd,
-                  struct follow **ret_follow);
+bool follow_start(struct store *store, struct serve *serve, struct reads *reads, struct kept *kept,
+                  int watch_fd, struct follow **ret_follow);
 
 /* End the thread. NULL is allowed. */
 void follow_stop(struct follow *follow);

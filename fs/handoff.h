@@ -1,14 +1,17 @@
 /*
  * What the supervisor gives a worker, and what outlives one.
  *
- * A worker is started with six descriptors: a socket to the supervisor, over which the handoff
+ * A worker is started with seven descriptors: a socket to the supervisor, over which the handoff
  * comes as one message and which ends when the supervisor does; the FUSE device; the memory of
- * struct kept; a socket to the notifier; the store's anchor; and a socket to the supervisor's
- * resolver (resolver.h).
+ * struct kept; a socket to the notifier; the store's anchor; a socket to the supervisor's resolver
+ * (resolver.h); and the record of reads.
  */
 #ifndef FS_HANDOFF_H
 #define FS_HANDOFF_H
 
+#include "attributes.h"
+#include "audit.h"
+#include "counts.h"
 #include "opens.h"
 #include "reopen.h"
 #include "secmem.h"
@@ -25,6 +28,7 @@ enum handoff_fd {
     HANDOFF_NOTIFIER,
     HANDOFF_ANCHOR,
     HANDOFF_RESOLVER,
+    HANDOFF_AUDIT,
     HANDOFF_END
 };
 
@@ -35,7 +39,8 @@ enum { WORKER_ENDED = 0, WORKER_CANT_RESUME = 64 };
  * What goes over the socket afterwards, each a byte: the worker says that it serves; the supervisor
  * asks whether it is well, and the worker answers with the same byte if it is. The supervisor says
  * that a former worker's last thread has ended only now: it may have taken a request with it. The
- * worker says that kept->applied has changed, or that kept->opens has somebody new.
+ * worker says that kept->applied has changed, or that kept->opens has somebody new. With a
+ * HANDOFF_RECORD comes a descriptor: the file in which reads are recorded from then on.
  */
 enum handoff_word {
     HANDOFF_SERVING = 'S',
@@ -43,6 +48,7 @@ enum handoff_word {
     HANDOFF_RESEND = 'R',
     HANDOFF_APPLIED = 'A',
     HANDOFF_OPENED = 'O',
+    HANDOFF_RECORD = 'F',
 };
 
 struct handoff {
@@ -53,6 +59,9 @@ struct handoff {
     uint32_t workers;
     bool top_is_root; /* of the superblock: an ordinary mount (mount.h) */
     bool direct_io;
+    bool audit_none; /* as struct reads_options */
+    bool audit_sync;
+    bool audit_optional;
     bool debug;
     bool allow_swap;
     bool log_levels; /* as log_set_levels() */
@@ -92,12 +101,46 @@ struct kept_degraded {
     char why[160];
 };
 
+#define KEPT_RECORDED 256
+#define KEPT_FLOODS 64
+
+/* A request that was recorded last, or was about to be, and where. */
+struct kept_recorded {
+    _Atomic uint64_t request; /* 0: none; written last */
+    uint64_t id;
+    int32_t error;
+    struct audit_place place;
+};
+
+/* Refusals of the same kind, of which only some get a line of their own. */
+struct kept_flood {
+    uint64_t id; /* 0: unused */
+    int64_t second;
+    uint32_t uid;
+    uint32_t event;
+    uint32_t written; /* in this second */
+    uint32_t counted; /* and those that a line is to tell of */
+};
+
+/* What reads.c has to know of a former worker. */
+struct kept_reads {
+    struct audit_head heads[2];  /* the record's end, as last seen, */
+    _Atomic uint32_t head;       /* and which of the two it is */
+    _Atomic uint64_t unrecorded; /* what was answered and not recorded */
+    _Atomic bool lost;           /* the file is gone: the supervisor is to look for it */
+    _Atomic bool ending;         /* the daemon ends, not only this worker */
+    _Atomic uint32_t next;
+    struct kept_recorded recorded[KEPT_RECORDED];
+    struct kept_flood floods[KEPT_FLOODS];
+};
+
 /*
  * Shared between the supervisor and its workers, one after the other. It says what the kernel knows
  * already: the INIT request, which it sends once and every worker has to see; the generation that
  * its caches are up to date with, 0 before there is any; the id below which every version is
- * shown by its name (store_hold_names()); who has been told of a rotation; who has opened what; and
- * who holds which inode; and why the store is not followed.
+ * shown by its name (store_hold_names()); who has been told of a rotation; who has opened what;
+ * who holds which inode; why the store is not followed; which attributes the kernel has; what was
+ * answered, in numbers; and what of all that is on record.
  */
 struct kept {
     uint32_t init_bytes;
@@ -112,6 +155,9 @@ struct kept {
     struct kept_death deaths[KEPT_TASKS];
     struct opens opens;
     struct reopen_kept reopen;
+    struct attributes attributes;
+    struct counts counts;
+    struct kept_reads reads;
 };
 
 /* Send `handoff` with the key. Returns false with errno. */

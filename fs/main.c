@@ -75,6 +75,7 @@ static int open_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);
@@ -175,9 +176,12 @@ static bool upgrade(struct daemon *d, int *ret_error)
 static struct control_reply reply_of(const struct daemon *d)
 {
     const struct supervisor *s = &d->supervisor;
-    struct control_reply reply = {.restarts = s->restarts, .generation = s->kept->applied};
+    struct control_reply reply = {.restarts = s->restarts,
+                                  .generation = s->kept->applied,
+                                  .unrecorded = s->kept->reads.unrecorded};
     snprintf(reply.mountpoint, sizeof reply.mountpoint, "%s", d->mount.path);
     degraded_tell(s->kept, &reply);
+    counts_tell(&s->kept->counts, &reply);
     return reply;
 }
 
@@ -253,6 +257,8 @@ static bool take_signal(struct daemon *d, bool *ret_failed)
         return false;
     if (signo == SIGHUP)
         return upgrade(d, &wait_status);
+    if (signo == SIGUSR1)
+        supervisor_reopen_reads(&d->supervisor);
     return !supervisor_reap(&d->supervisor, &wait_status) ||
            replace_worker(d, wait_status, ret_failed);
 }
@@ -323,6 +329,7 @@ static void end_session(struct daemon *d)
 {
     struct supervisor *s = &d->supervisor;
 
+    s->kept->reads.ending = true;
     supervisor_end_notifier(s);
     supervisor_stop_worker(s);
     mount_close_device(&d->mount);
@@ -393,6 +400,8 @@ static bool fill_handoff(const struct options *options, const char *store, struc
 {
     *handoff = (struct handoff){.workers = options->workers,
                                 .direct_io = options->direct_io,
+                                .audit_sync = options->audit_sync,
+                                .audit_optional = options->audit_optional,
                                 .debug = options->debug,
                                 .allow_swap = options->allow_swap,
                                 .log_levels = log_has_levels()};
@@ -439,6 +448,19 @@ static enum store_err open_anchor(const struct options *options, const struct da
     return err;
 }
 
+/* False after one line on standard error: without its record nothing would be read. */
+static bool open_reads(const struct options *options, const char *store, struct supervisor *s)
+{
+    const char *name = options->audit ? options->audit : getenv(AUDIT_VARIABLE);
+
+    if (name && name[0] == '\0')
+        name = NULL;
+    s->handoff.audit_none = name && strcmp(name, "none") == 0;
+    s->reads.store = store;
+    s->reads.name = name;
+    return s->handoff.audit_none || reads_file_open(&s->reads) || options->audit_optional;
+}
+
 static enum status run(const struct options *options, int signals, struct background *background)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
@@ -467,6 +489,7 @@ static enum status run(const struct options *options, int signals, struct backgr
     if (options->background && mount_serves(options->mountpoint, store))
         status = STATUS_DONE; /* which `mount -a` can't see by itself */
     else if (fill_handoff(options, store, &d.supervisor.handoff) &&
+             open_reads(options, store, &d.supervisor) &&
              mount_prepare(&d.mount, options->mountpoint) &&
              mount_create(&d.mount, store, options->allow_other)) {
         d.supervisor.device_fd = d.mount.device_fd;

@@ -46,13 +46,23 @@ static void drop_entry(struct serve *serve, uint64_t directory, const char *name
                                      strlen(name));
 }
 
+/* Attributes and ACL, and pages where `off` is not negative. False if the kernel has no such inode.
+ */
+static bool drop(struct serve *serve, uint64_t ino, off_t off)
+{
+    ino = tree_kernel_ino(&serve->tree, ino);
+    attributes_dropped(&serve->kept->attributes, ino);
+    bool known = fuse_lowlevel_notify_inval_inode(serve->session, ino, off, 0) == 0;
+    attributes_dropped(&serve->kept->attributes, ino);
+    return known;
+}
+
 /* Attributes and ACL, not the pages: a version's never change, but for cut_off(). False if the
  * kernel has no such inode, which it keeps as long as a name, a handle, a mount or a watch refers
  * to it. */
 static bool drop_attributes(struct serve *serve, uint64_t ino)
 {
-    return ino && fuse_lowlevel_notify_inval_inode(serve->session,
-                                                   tree_kernel_ino(&serve->tree, ino), -1, 0) == 0;
+    return ino && drop(serve, ino, -1);
 }
 
 /* The same for what the views have of it too. */
@@ -79,8 +89,7 @@ static void drop_policy(struct serve *serve, const struct store_change *change)
 static void drop_pages(struct serve *serve, uint64_t version)
 {
     for (int label = STORE_LABEL_CURRENT; label <= STORE_LABEL_PENDING; label++)
-        fuse_lowlevel_notify_inval_inode(serve->session,
-                                         tree_view((enum store_label)label, version), 0, 0);
+        drop(serve, tree_view((enum store_label)label, version), 0);
 }
 
 /*

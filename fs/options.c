@@ -26,6 +26,9 @@ static const char usage[] =
     "  unlock_command=FILE\n"
     "                    run this program, whose standard output is the key\n"
     "  anchor=DIR        keep the store's anchor there, not in 'anchor' beside it\n"
+    "  audit=FILE        record reads there, not in the file of the store; or 'none'\n"
+    "  audit_sync=WHEN   make the record durable before each 'open', or in a 'batch' (default)\n"
+    "  audit_optional    let reads go on when they can't be recorded\n"
     "  passphrase_fd=N   unlock with the passphrase read from this descriptor\n"
     "  subdir=PATH       show this directory of the store only\n"
     "  user=USER         run what reads the store as this user, not as the store's owner\n"
@@ -66,6 +69,9 @@ static const char *const accepted[] = {"ro",
 
 enum mount_option {
     ANCHOR,
+    AUDIT,
+    AUDIT_SYNC,
+    AUDIT_OPTIONAL,
     KEY_FILE,
     IDENTITY,
     UNLOCK_COMMAND,
@@ -81,6 +87,9 @@ enum mount_option {
 
 static char *const names[] = {
     [ANCHOR] = (char *)"anchor",
+    [AUDIT] = (char *)"audit",
+    [AUDIT_SYNC] = (char *)"audit_sync",
+    [AUDIT_OPTIONAL] = (char *)"audit_optional",
     [KEY_FILE] = (char *)"key_file",
     [IDENTITY] = (char *)"identity",
     [UNLOCK_COMMAND] = (char *)"unlock_command",
@@ -133,8 +142,9 @@ static bool find_user(const char *text, struct options *o)
 
 static bool takes_value(int which)
 {
-    return which == ANCHOR || which == USER || which == KEY_FILE || which == IDENTITY ||
-           which == UNLOCK_COMMAND || which == PASSPHRASE_FD || which == SUBDIR || which == WORKERS;
+    return which == ANCHOR || which == AUDIT || which == AUDIT_SYNC || which == USER ||
+           which == KEY_FILE || which == IDENTITY || which == UNLOCK_COMMAND ||
+           which == PASSPHRASE_FD || which == SUBDIR || which == WORKERS;
 }
 
 static bool set(struct options *o, int which, char *value)
@@ -151,6 +161,13 @@ static bool set(struct options *o, int which, char *value)
     bool valid = true;
     if (which == ANCHOR)
         o->anchor = value;
+    else if (which == AUDIT)
+        o->audit = value;
+    else if (which == AUDIT_SYNC) {
+        o->audit_sync = strcmp(value, "open") == 0;
+        valid = o->audit_sync || strcmp(value, "batch") == 0;
+    } else if (which == AUDIT_OPTIONAL)
+        o->audit_optional = true;
     else if (which == KEY_FILE)
         o->key_file = value;
     else if (which == IDENTITY)

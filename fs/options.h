@@ -14,6 +14,7 @@ struct options {
     const char *store; /* all strings live as long as the program */
     const char *mountpoint;
     const char *anchor;   /* NULL: the environment's, or the one beside the store */
+    const char *audit;    /* a file or "none"; NULL: the environment's, or that of the store */
     const char *key_file; /* of these four one is given at most */
     const char *identity;
     const char *unlock_command;
@@ -23,6 +24,8 @@ struct options {
     uint32_t uid;     /* the user's */
     uint32_t gid;
     unsigned workers;
+    bool audit_sync;     /* each line is made durable before the answer */
+    bool audit_optional; /* answer what can't be recorded, too */
     bool allow_other;
     bool allow_swap;
     bool direct_io;

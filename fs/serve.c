@@ -22,15 +22,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VALID_SECONDS 86400.0
+#define VALID_SECONDS ((double)ATTRIBUTES_VALID_S)
 #define ACL_NAME "system.posix_acl_access"
 
-static struct serve *serve_of(fuse_req_t req)
+struct serve *serve_of(fuse_req_t req)
 {
     return fuse_req_userdata(req);
 }
 
-static void trace(fuse_req_t req, const char *operation, fuse_ino_t ino)
+void serve_trace(fuse_req_t req, const char *operation, fuse_ino_t ino)
 {
     if (serve_of(req)->options.debug)
         log_debug("debug: %s nodeid=%llu uid=%u", operation, (unsigned long long)ino,
@@ -84,19 +84,28 @@ static double describe(struct serve *serve, struct stat *st)
 }
 
 /* Whether the watchers of an inode are being told of a rotation. */
-static bool is_being_told(const struct serve *serve, uint64_t ino)
+bool serve_is_being_told(const struct serve *serve, uint64_t ino)
 {
     return serve->kept->telling.ino == ino;
+}
+
+/* The kernel is about to get them, to be asked for again after `valid` seconds. */
+static void note_attributes(struct serve *serve, uint64_t ino, double valid)
+{
+    if (valid > 0)
+        attributes_given(&serve->kept->attributes, ino);
+    else
+        attributes_dropped(&serve->kept->attributes, ino);
 }
 
 static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct serve *serve = serve_of(req);
     struct stat st;
-    trace(req, "LOOKUP", parent);
+    serve_trace(req, "LOOKUP", parent);
     int error = tree_lookup(&serve->tree, parent, name, &st);
     if (!error && parent == TREE_INODE &&
-        (!is_being_told(serve, st.st_ino) || serve->kept->telling.told))
+        (!serve_is_being_told(serve, st.st_ino) || serve->kept->telling.told))
         error = ENOENT; /* an order that is late, or carried out once more */
     if (error) {
         fuse_reply_err(req, error);
@@ -107,6 +116,7 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct fuse_entry_param entry = to_entry(&st);
     if (parent == TREE_INODE) /* the kernel is to keep none of it, not even the inode */
         entry.attr_timeout = entry.entry_timeout = 0;
+    note_attributes(serve, st.st_ino, entry.attr_timeout);
     fuse_reply_entry(req, &entry);
 }
 
@@ -114,21 +124,23 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
     struct serve *serve = serve_of(req);
     struct stat st;
-    (void)fi;
-    trace(req, "GETATTR", ino);
+    serve_trace(req, "GETATTR", ino);
     int error = tree_stat(&serve->tree, ino, &st);
     if (error) {
         fuse_reply_err(req, error);
         return;
     }
     double valid = describe(serve, &st);
+    if (fi == NULL)
+        serve_record_refusal(req, ino, S_ISDIR(st.st_mode));
+    note_attributes(serve, ino, valid);
     fuse_reply_attr(req, &st, valid);
 }
 
 static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct statvfs st;
-    trace(req, "STATFS", ino);
+    serve_trace(req, "STATFS", ino);
     tree_statfs(&serve_of(req)->tree, &st);
     fuse_reply_statfs(req, &st);
 }
@@ -150,7 +162,7 @@ static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 {
     unsigned char acl[TREE_ACL_MAX];
     size_t len = 0;
-    trace(req, "GETXATTR", ino);
+    serve_trace(req, "GETXATTR", ino);
     int error = 0;
     if (strcmp(name, ACL_NAME) == 0)
         error = tree_acl(&serve_of(req)->tree, ino, acl, &len);
@@ -166,7 +178,7 @@ static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     unsigned char acl[TREE_ACL_MAX];
     size_t len = 0;
-    trace(req, "LISTXATTR", ino);
+    serve_trace(req, "LISTXATTR", ino);
     int error = tree_acl(&serve_of(req)->tree, ino, acl, &len);
     if (error)
         fuse_reply_err(req, error);
@@ -180,7 +192,7 @@ static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
     /* Not ENOSYS, after which the kernel would cache listings: a listing that is being read while
      * an entry changes could stay in that cache. */
-    trace(req, "OPENDIR", ino);
+    serve_trace(req, "OPENDIR", ino);
     fi->fh = 0;
     fuse_reply_open(req, fi);
 }
@@ -205,6 +217,8 @@ static bool add_entry(void *arg, const char *name, const struct stat *st, uint64
         if (name[0] == '.' && (name[1] == '\0' || strcmp(name, "..") == 0))
             entry.ino = 0; /* not a lookup */
         len = fuse_add_direntry_plus(l->req, at, room, name, &entry, (off_t)cookie);
+        if (len <= room && entry.ino)
+            note_attributes(serve_of(l->req), entry.ino, entry.attr_timeout);
     } else {
         len = fuse_add_direntry(l->req, at, room, name, st, (off_t)cookie);
     }
@@ -216,6 +230,7 @@ static bool add_entry(void *arg, const char *name, const struct stat *st, uint64
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
+    attributes_dropped(&serve_of(req)->kept->attributes, ino); /* the time of the last access */
     struct listing l = {.req = req, .buf = malloc(size), .size = size, .plus = plus};
     int error = ENOMEM;
     if (l.buf)
@@ -231,7 +246,7 @@ static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                        struct fuse_file_info *fi)
 {
     (void)fi;
-    trace(req, "READDIR", ino);
+    serve_trace(req, "READDIR", ino);
     list(req, ino, size, off, false);
 }
 
@@ -239,137 +254,14 @@ static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
                            struct fuse_file_info *fi)
 {
     (void)fi;
-    trace(req, "READDIRPLUS", ino);
+    serve_trace(req, "READDIRPLUS", ino);
     list(req, ino, size, off, true);
 }
 
 static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)fi;
-    trace(req, "RELEASEDIR", ino);
-    fuse_reply_err(req, 0);
-}
-
-/* ---- Values -------------------------------------------------------------- */
-
-/* What an open for reading gives; see reopen.h. */
-static int choose(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    struct serve *serve = serve_of(req);
-    struct tree_version version;
-    int error = tree_version(&serve->tree, ino, &version);
-    if (error)
-        return error;
-    bool superseded = version.superseded_by != 0 && serve->kept->swapped != ino;
-    enum reopen_way way =
-        reopen_way(&serve->reopen, loop_request(), (uint32_t)fuse_req_ctx(req)->pid, version.node,
-                   ino, superseded);
-    if (way == REOPEN_AGAIN)
-        return ESTALE;
-    fi->direct_io = serve->options.direct_io || way != REOPEN_OWN;
-    if (way != REOPEN_CURRENT) {
-        fi->fh = tree_id(ino);
-        return version.refusal;
-    }
-    fi->fh = version.superseded_by;
-    return tree_open(&serve->tree, fi->fh);
-}
-
-static void open_to_read(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    struct serve *serve = serve_of(req);
-    int error = choose(req, ino, fi);
-    if (error) {
-        fuse_reply_err(req, error);
-        return;
-    }
-    fi->keep_cache = !serve->options.direct_io;
-    fi->noflush = 1;
-    opens_note(&serve->kept->opens, HANDOFF_SOCKET, (uint32_t)fuse_req_ctx(req)->pid,
-               fuse_req_ctx(req)->uid, fi->fh);
-    /* Where the answer comes too late, the request was sent again, and another thread gives it. */
-    reopen_add(&serve->reopen, loop_request(), ino, fi->fh);
-    fuse_reply_open(req, fi);
-}
-
-/* The notifier's, on the private mount. */
-static void open_to_touch(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    struct serve *serve = serve_of(req);
-    int error = is_being_told(serve, ino) ? tree_open(&serve->tree, ino) : EROFS;
-    fi->keep_cache = 1;
-    fi->noflush = 1;
-    if (error)
-        fuse_reply_err(req, error);
-    else
-        fuse_reply_open(req, fi);
-}
-
-static bool is_to_read(const struct fuse_file_info *fi)
-{
-    return (fi->flags & O_ACCMODE) == O_RDONLY;
-}
-
-static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    trace(req, "OPEN", ino);
-    if (is_to_read(fi))
-        open_to_read(req, ino, fi);
-    else
-        open_to_touch(req, ino, fi);
-}
-
-/* A read that fails is worth a line, though no more than one a second: whoever may read could fill
- * the log. A version that is gone or not given out is not worth any, its reader was late. */
-static void report(struct serve *serve, fuse_ino_t ino, enum store_err err)
-{
-    time_t now = time(NULL);
-    char number[24];
-
-    bool late = err == STORE_ERR_NO_VERSION || err == STORE_ERR_REVOKED || err == STORE_ERR_EXPIRED;
-    if (late || atomic_exchange(&serve->reported, now) == now)
-        return;
-    snprintf(number, sizeof number, "%llu", (unsigned long long)ino);
-    log_store_error("read the inode", number, err);
-}
-
-/*
- * Whether the read would fill pages of the inode, through a mapping, with a version that not all
- * who hold it read: mapped pages are the inode's, whatever was opened. Reads past the page cache
- * are told by their lock owner.
- */
-static bool would_mix(struct serve *serve, fuse_ino_t ino, const struct fuse_file_info *fi)
-{
-    return fi->fh != ino && fi->lock_owner == 0 && reopen_state(&serve->reopen, ino).several;
-}
-
-static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                    struct fuse_file_info *fi)
-{
-    struct serve *serve = serve_of(req);
-    size_t at = (size_t)off;
-    trace(req, "READ", ino);
-    if (would_mix(serve, ino, fi)) {
-        fuse_reply_err(req, EIO);
-        return;
-    }
-    struct secbuf value = values_take(&serve->values);
-    enum store_err err = store_read(serve->tree.store, fi->fh, &value);
-    if (err) {
-        report(serve, ino, err);
-        fuse_reply_err(req, tree_errno(err));
-    } else {
-        size_t left = at < value.len ? value.len - at : 0;
-        fuse_reply_buf(req, left ? (const char *)value.data + at : NULL, left < size ? left : size);
-    }
-    values_give(&serve->values, &value);
-}
-
-static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    trace(req, "RELEASE", ino);
-    if (is_to_read(fi))
-        reopen_remove(&serve_of(req)->reopen, loop_request(), ino, fi->fh);
+    serve_trace(req, "RELEASEDIR", ino);
     fuse_reply_err(req, 0);
 }
 
@@ -391,19 +283,23 @@ static void on_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     struct serve *serve = serve_of(req);
     uint64_t shown = 0;
     int error = EROFS;
-    trace(req, "RENAME", newparent);
+    serve_trace(req, "RENAME", newparent);
     if (parent == TREE_STAGE && flags == 0)
         error = tree_show(&serve->tree, name, newparent, newname, &shown);
     else if (flags == 0)
         error = tree_move(&serve->tree, parent, name, newparent, newname, &shown);
     if (!error && shown)
         serve_note_shown(serve, shown);
+    attributes_dropped(&serve->kept->attributes, parent);
+    attributes_dropped(&serve->kept->attributes, newparent);
+    attributes_dropped(&serve->kept->attributes, tree_kernel_ino(&serve->tree, shown));
     fuse_reply_err(req, error);
 }
 
 static void on_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    trace(req, "UNLINK", parent);
+    serve_trace(req, "UNLINK", parent);
+    attributes_dropped(&serve_of(req)->kept->attributes, parent);
     fuse_reply_err(req, tree_unlink(&serve_of(req)->tree, parent, name));
 }
 
@@ -417,8 +313,9 @@ static void on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
     (void)off;
     (void)len;
     (void)fi;
-    trace(req, "FALLOCATE", ino);
-    bool told = is_being_told(serve, ino);
+    serve_trace(req, "FALLOCATE", ino);
+    attributes_dropped(&serve->kept->attributes, ino);
+    bool told = serve_is_being_told(serve, ino);
     if (told)
         serve->kept->telling.told = true;
     fuse_reply_err(req, told ? 0 : EROFS);
@@ -435,9 +332,9 @@ const struct fuse_lowlevel_ops serve_operations = {
     .readdir = on_readdir,
     .readdirplus = on_readdirplus,
     .releasedir = on_releasedir,
-    .open = on_open,
-    .read = on_read,
-    .release = on_release,
+    .open = serve_open,
+    .read = serve_read,
+    .release = serve_release,
     .rename = on_rename,
     .unlink = on_unlink,
     .fallocate = on_fallocate,

@@ -8,17 +8,19 @@
 
 #include "changes.h"
 #include "handoff.h"
+#include "reads.h"
 #include "store.h"
 
 #include <stdbool.h>
 
 struct serve_options {
     unsigned workers;
-    int notifier;     /* the socket to it, */
-    int resolver;     /* and the one to the resolver */
-    unsigned files;   /* descriptors that may be used for callers (callers.h) */
+    int notifier;        /* the socket to it, */
+    struct reads *reads; /* outlives it, as does … */
+    struct callers *callers;
     bool top_is_root; /* see tree.h */
     bool direct_io;
+    bool no_open; /* opens are not answered at all, so that what is cached is read without us */
     bool debug;
     const char *subdir; /* NULL: all of the store */
 };
@@ -33,9 +35,9 @@ enum serve_result {
 
 /*
  * Begin to answer requests from `device_fd` (a copy is taken), in threads of its own. The store
- * must be loaded and outlive it. The first process of a session takes the kernel's INIT request and
- * keeps it in `kept`; those after it replay it, and have the kernel send again what was left
- * unanswered.
+ * must be loaded and outlive it. The first process of a session takes the kernel's
+ * INIT request and keeps it in `kept`; those after it replay it, and have the kernel send again
+ * what was left unanswered.
  */
 enum serve_result serve_start(struct store *store, int device_fd, struct kept *kept,
                               const struct serve_options *options, struct serve **ret_serve);

@@ -93,7 +93,6 @@ static void serve_free(struct serve *serve)
     if (serve->session)
         fuse_session_destroy(serve->session);
     values_release(&serve->values);
-    callers_free(serve->callers);
     free(serve);
 }
 
@@ -105,17 +104,13 @@ enum serve_result serve_start(struct store *store, int device_fd, struct kept *k
         log_system_error("serve", "the store", ENOMEM);
         return SERVE_FAILED;
     }
-    struct callers *callers = callers_new(options->resolver, options->files);
     *serve = (struct serve){.options = *options,
                             .tree = TREE_INIT(store),
                             .reopen = REOPEN_INIT(&kept->reopen),
-                            .kept = kept,
-                            .callers = callers};
+                            .kept = kept};
     serve->tree.top_is_root = options->top_is_root;
     values_init(&serve->values);
-    enum serve_result result = callers ? begin(serve, device_fd) : SERVE_FAILED;
-    if (callers == NULL)
-        log_system_error("serve", "the store", ENOMEM);
+    enum serve_result result = begin(serve, device_fd);
     if (result == SERVE_STARTED)
         *ret_serve = serve;
     else

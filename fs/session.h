@@ -26,13 +26,32 @@ struct serve {
     struct values values;
     struct reopen reopen;
     struct kept *kept;
-    struct callers *callers;
     struct fuse_session *session;
     int device_fd; /* the session's own */
     struct loop *loop;
     bool notifier_silent;    /* it did not answer the last time; the follower's */
     _Atomic time_t reported; /* the second in which a failed read was last logged */
 };
+
+/* What all handlers begin with: the session of a request, and a line of it if -o debug asks for it.
+ */
+struct fuse_req;
+struct fuse_file_info;
+struct serve *serve_of(struct fuse_req *req);
+void serve_trace(struct fuse_req *req, const char *operation, uint64_t ino);
+
+/* Handlers (serve_read.c), as in struct fuse_lowlevel_ops. */
+void serve_open(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
+void serve_read(struct fuse_req *req, uint64_t ino, size_t size, off_t off,
+                struct fuse_file_info *fi);
+void serve_release(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
+
+/* Put on record that the kernel has refused the caller, if that is why it asks for the attributes
+ * of `ino`. */
+void serve_record_refusal(struct fuse_req *req, uint64_t ino, bool is_directory);
+
+/* Whether the watchers of an inode are being told of a rotation. */
+bool serve_is_being_told(const struct serve *serve, uint64_t ino);
 
 /* Note that a version or directory is shown by its name, and all that have lower ids. */
 void serve_note_shown(struct serve *serve, uint64_t id);

@@ -83,10 +83,12 @@ static _Noreturn void become(const struct supervisor *s, const char *name, const
 
     oom_keep_within(OOM_WORKER, OOM_HIGHEST);
     for (int i = 0; i < count; i++)
-        copies[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
-    for (int i = 0; i < count; i++)
-        if (copies[i] < 0 || dup2(copies[i], FIRST_FD + i) < 0)
+        copies[i] = fds[i] < 0 ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, 2 * HANDOFF_END);
+    for (int i = 0; i < count; i++) {
+        close(FIRST_FD + i);
+        if (fds[i] >= 0 && (copies[i] < 0 || dup2(copies[i], FIRST_FD + i) < 0))
             _exit(126);
+    }
     if (close_range((unsigned)end, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
         fexecve(executable, argv, child_environment(environment));
     _exit(127);
@@ -100,10 +102,13 @@ bool supervisor_start_worker(struct supervisor *s)
         log_system_error("start", WORKER_NAME, errno);
         return false;
     }
+    struct kept_reads *reads = &s->kept->reads;
+    if (reads->heads[reads->head % 2].number == 0)
+        reads->heads[reads->head % 2] = s->reads.known;
     pid_t pid = fork();
     if (pid == 0) {
-        const int fds[] = {sockets[1],   s->device_fd,          s->kept_fd, s->notifier_sockets[0],
-                           s->anchor_fd, s->resolver_sockets[0]};
+        const int fds[] = {sockets[1],   s->device_fd,           s->kept_fd, s->notifier_sockets[0],
+                           s->anchor_fd, s->resolver_sockets[0], s->reads.fd};
         become(s, WORKER_NAME, fds, HANDOFF_END - FIRST_FD);
     }
     close(sockets[1]);
@@ -383,6 +388,18 @@ static bool ask_worker(struct supervisor *s)
     return well;
 }
 
+static void give_reads_file(struct supervisor *s)
+{
+    if (s->socket >= 0 && !reads_file_send(&s->reads, s->socket))
+        log_system_error("give the worker", "the record of reads", errno);
+}
+
+void supervisor_reopen_reads(struct supervisor *s)
+{
+    if (!s->handoff.audit_none && reads_file_reopen(&s->reads, true))
+        give_reads_file(s);
+}
+
 static void start_notifier(struct supervisor *s)
 {
     const int fds[] = {s->notifier_sockets[1], s->private_fd};
@@ -402,6 +419,8 @@ bool supervisor_tend(struct supervisor *s)
     if (s->private_fd >= 0 && s->notifier_pid == 0 &&
         clock_now_ms() - s->notifier_started_ms >= NOTIFIER_PAUSE_MS)
         start_notifier(s);
+    if (s->serving && reads_file_find(&s->reads, &s->kept->reads))
+        give_reads_file(s);
     return s->pid != 0 && ask_worker(s);
 }
 
@@ -448,6 +467,7 @@ void supervisor_release(struct supervisor *s)
         close(s->kept_fd);
     if (s->anchor_fd >= 0)
         close(s->anchor_fd);
+    reads_file_close(&s->reads);
     if (s->executable_fd >= 0)
         close(s->executable_fd);
 }

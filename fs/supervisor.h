@@ -7,6 +7,7 @@
 #define FS_SUPERVISOR_H
 
 #include "handoff.h"
+#include "reads_file.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -19,6 +20,7 @@ struct supervisor {
     bool rekeying; /* there is to be no worker until it is over */
     int device_fd; /* borrowed from the mount */
     int anchor_fd; /* the same for all workers, so that none knows less than the one before */
+    struct reads_file reads; /* likewise */
     int kept_fd;
     struct kept *kept;
     int executable_fd; /* what workers run, whatever is at its path by now */
@@ -44,13 +46,13 @@ struct supervisor {
     int64_t notifier_started_ms;
 };
 
-#define SUPERVISOR_INIT                                                                     \
-    {                                                                                       \
-        .device_fd = -1, .anchor_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1, \
-        .private_fd = -1, .resolver_sockets = {-1, -1}, .notifier_sockets = {               \
-            -1,                                                                             \
-            -1                                                                              \
-        }                                                                                   \
+#define SUPERVISOR_INIT                                                                            \
+    {                                                                                              \
+        .device_fd = -1, .anchor_fd = -1, .reads = {.fd = -1}, .kept_fd = -1, .executable_fd = -1, \
+        .socket = -1, .private_fd = -1, .resolver_sockets = {-1, -1}, .notifier_sockets = {        \
+            -1,                                                                                    \
+            -1                                                                                     \
+        }                                                                                          \
     }
 
 /* Both return false after one line on standard error. */
@@ -104,6 +106,9 @@ void supervisor_begin_notifier(struct supervisor *supervisor, int private_fd);
 
 /* Have none any more, so that the private mount can go. */
 void supervisor_end_notifier(struct supervisor *supervisor);
+
+/* Record reads in the file that is at the record's name now; it is made where there is none. */
+void supervisor_reopen_reads(struct supervisor *supervisor);
 
 /* How long to wait before the next worker: nothing at first, up to a second when they keep dying.
  */

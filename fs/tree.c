@@ -453,6 +453,21 @@ int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX
     return 0;
 }
 
+int tree_permits(struct tree *tree, uint64_t ino, uint32_t uid, uint32_t gid,
+                 const uint32_t *groups, size_t count, unsigned *ret_permissions)
+{
+    struct policy p;
+
+    ino = from_kernel(tree, ino);
+    if (is_own_directory(ino))
+        return ENOENT;
+    enum store_err err = store_policy(tree->store, tree_id(ino), &p);
+    if (err)
+        return tree_errno(err);
+    *ret_permissions = policy_permits(&p, uid, gid, groups, count);
+    return 0;
+}
+
 /* ---- The filesystem ------------------------------------------------------ */
 
 void tree_statfs(struct tree *tree, struct statvfs *ret_st)

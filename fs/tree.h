@@ -139,6 +139,11 @@ int tree_list(struct tree *tree, uint64_t directory, uint64_t cookie, tree_visit
 #define TREE_ACL_MAX (4 + 8 * (POLICY_ACL_MAX + 4))
 int tree_acl(struct tree *tree, uint64_t ino, unsigned char ret_acl[TREE_ACL_MAX], size_t *ret_len);
 
+/* What the policy of a version or directory lets a process with these ids do, as
+ * policy_permits() has it. */
+int tree_permits(struct tree *tree, uint64_t ino, uint32_t uid, uint32_t gid,
+                 const uint32_t *groups, size_t count, unsigned *ret_permissions);
+
 void tree_statfs(struct tree *tree, struct statvfs *ret_st);
 
 #endif

@@ -13,11 +13,13 @@
 #include "log.h"
 #include "loop.h"
 #include "privileges.h"
+#include "reads.h"
 #include "sandbox.h"
 #include "serve.h"
 #include "status.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -70,21 +72,60 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-/* Obey the supervisor. Where it asks whether the worker is well, no answer says that it isn't.
- * False when the supervisor has ended. */
-static bool answer_supervisor(struct serve *serve, const struct kept *kept)
-{
-    char word;
+/* What a worker has while it serves. */
+struct serving {
+    struct store *store;
+    struct kept *kept;
+    struct callers *callers;
+    struct reads *reads;
+    struct serve *serve;
+};
 
-    if (recv(HANDOFF_SOCKET, &word, 1, 0) != 1)
-        return false;
-    if (word == HANDOFF_RESEND)
-        return serve_resend(serve);
-    return loop_is_stuck(kept, clock_now_ms()) || send(HANDOFF_SOCKET, &word, 1, MSG_NOSIGNAL) == 1;
+/* The next word of the supervisor; 0 when it has ended. *ret_fd is what comes with it, or -1. */
+static char receive_word(int *ret_fd)
+{
+    char word = 0;
+    struct iovec part = {.iov_base = &word, .iov_len = 1};
+    union {
+        struct cmsghdr head;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+
+    *ret_fd = -1;
+    if (recvmsg(HANDOFF_SOCKET, &message, MSG_CMSG_CLOEXEC) != 1)
+        return 0;
+    if (message.msg_controllen > 0 && control.head.cmsg_type == SCM_RIGHTS)
+        memcpy(ret_fd, CMSG_DATA(&control.head), sizeof *ret_fd);
+    return word;
 }
 
-static void wait_for_end(struct serve *serve, const struct kept *kept, int signals)
+/* Obey the supervisor. Where it asks whether the worker is well, no answer says that it isn't.
+ * False when the supervisor has ended. */
+static bool answer_supervisor(const struct serving *s)
 {
+    int fd;
+    char word = receive_word(&fd);
+
+    if (word == 0)
+        return false;
+    if (word == HANDOFF_RESEND)
+        return serve_resend(s->serve);
+    if (word == HANDOFF_RECORD) {
+        reads_use(s->reads, fd);
+        return true;
+    }
+    return loop_is_stuck(s->kept, clock_now_ms()) ||
+           send(HANDOFF_SOCKET, &word, 1, MSG_NOSIGNAL) == 1;
+}
+
+static void wait_for_end(const struct serving *s, int signals)
+{
+    const struct serve *serve = s->serve;
+
     struct pollfd fds[] = {
         {.fd = serve_ended_fd(serve), .events = POLLIN},
         {.fd = signals, .events = POLLIN},
@@ -94,38 +135,48 @@ static void wait_for_end(struct serve *serve, const struct kept *kept, int signa
     for (;;) {
         if (poll(fds, 3, -1) < 0 && errno != EINTR)
             return;
-        if (fds[0].revents || fds[1].revents || (fds[2].revents && !answer_supervisor(serve, kept)))
-            return;
+        if (fds[0].revents || fds[1].revents || (fds[2].revents && !answer_supervisor(s)))
+            break;
     }
+    if (fds[0].revents || s->kept->reads.ending)
+        reads_tell(s->reads, AUDIT_UNMOUNT, NULL);
 }
 
-static int serve_store(struct store *store, int watch_fd, const struct handoff *handoff,
-                       struct kept *kept, int signals, unsigned files)
+/* What is on record of a worker's start. */
+static void tell_start(const struct serving *s, const struct handoff *handoff, bool first)
+{
+    reads_tell(s->reads, first ? AUDIT_MOUNT : AUDIT_RESTART,
+               handoff->subdir[0] ? handoff->subdir : NULL);
+}
+
+static int serve_store(struct serving *s, int watch_fd, const struct handoff *handoff, int signals)
 {
     const struct serve_options options = {.workers = handoff->workers,
                                           .notifier = HANDOFF_NOTIFIER,
-                                          .resolver = HANDOFF_RESOLVER,
-                                          .files = files,
+                                          .reads = s->reads,
+                                          .callers = s->callers,
                                           .top_is_root = handoff->top_is_root,
                                           .direct_io = handoff->direct_io,
+                                          .no_open = handoff->audit_none,
                                           .debug = handoff->debug,
                                           .subdir = handoff->subdir[0] ? handoff->subdir : NULL};
     const char serving = HANDOFF_SERVING;
+    struct kept *kept = s->kept;
     struct follow *follow = NULL;
-    struct serve *serve = NULL;
+    bool first = kept->init_bytes == 0;
     int status = STATUS_FAILED;
 
     /* The anchor says the same, but may be a second behind what a former worker has shown. */
-    if (store_generation(store) < kept->applied) {
+    if (store_generation(s->store) < kept->applied) {
         log_error("cannot go on serving '%s': an older state was put in its place", handoff->store);
         return STATUS_INTEGRITY;
     }
     if (kept->applied == 0) {
-        kept->shown = store_next_id(store);
-        kept->applied = store_generation(store);
+        kept->shown = store_next_id(s->store);
+        kept->applied = store_generation(s->store);
     }
-    store_hold_names(store, kept->shown);
-    switch (serve_start(store, HANDOFF_DEVICE, kept, &options, &serve)) {
+    store_hold_names(s->store, kept->shown);
+    switch (serve_start(s->store, HANDOFF_DEVICE, kept, &options, &s->serve)) {
     case SERVE_FAILED:
         return STATUS_FAILED;
     case SERVE_CANT_RESUME:
@@ -136,12 +187,13 @@ static int serve_store(struct store *store, int watch_fd, const struct handoff *
     close(HANDOFF_DEVICE);
     /* The supervisor waits for this to be the first word. */
     if (send(HANDOFF_SOCKET, &serving, 1, MSG_NOSIGNAL) == 1 &&
-        follow_start(store, serve, kept, watch_fd, &follow)) {
-        wait_for_end(serve, kept, signals);
+        follow_start(s->store, s->serve, s->reads, kept, watch_fd, &follow)) {
+        tell_start(s, handoff, first);
+        wait_for_end(s, signals);
         status = WORKER_ENDED;
     }
     follow_stop(follow);
-    return serve_stop(serve) ? status : STATUS_FAILED;
+    return serve_stop(s->serve) ? status : STATUS_FAILED;
 }
 
 /* NULL with errno; also for the memory of a supervisor that is of another version than we are. */
@@ -160,26 +212,39 @@ static struct kept *map_kept(void)
     return kept == MAP_FAILED ? NULL : kept;
 }
 
+/* With the record of reads that goes with it. */
+static int serve_recorded(struct serving *s, int watch_fd, const struct handoff *handoff,
+                          int signals)
+{
+    const struct reads_options options = {.none = handoff->audit_none,
+                                          .sync = handoff->audit_sync,
+                                          .optional = handoff->audit_optional};
+    int fd = fcntl(HANDOFF_AUDIT, F_GETFD) < 0 ? -1 : HANDOFF_AUDIT;
+    s->reads = reads_start(s->store, fd, &s->kept->reads, s->callers, &options);
+    int status = s->reads ? serve_store(s, watch_fd, handoff, signals) : STATUS_FAILED;
+    reads_stop(s->reads);
+    return status;
+}
+
 /* Wipes the root key as soon as the store has its subkeys. */
 static int run(const struct handoff *handoff, struct secbuf *root_key, int signals, unsigned files)
 {
-    struct store *store = NULL;
+    struct serving s = {.kept = map_kept(), .callers = callers_new(HANDOFF_RESOLVER, files)};
     int watch_fd = -1;
-    struct kept *kept = map_kept();
 
-    if (kept == NULL) {
+    if (s.kept == NULL || s.callers == NULL) {
         log_system_error("start", WORKER_NAME, errno);
         return STATUS_FAILED;
     }
     close(HANDOFF_KEPT);
-    enum store_err err = open_store(handoff, root_key, &store, &watch_fd);
+    enum store_err err = open_store(handoff, root_key, &s.store, &watch_fd);
     if (err)
-        degraded_note(kept, err);
+        degraded_note(s.kept, err);
     secbuf_release(root_key);
-    int status =
-        err ? (int)status_of(err) : serve_store(store, watch_fd, handoff, kept, signals, files);
-    store_close(store);
-    munmap(kept, sizeof *kept);
+    int status = err ? (int)status_of(err) : serve_recorded(&s, watch_fd, handoff, signals);
+    callers_free(s.callers);
+    store_close(s.store);
+    munmap(s.kept, sizeof *s.kept);
     return status;
 }
 

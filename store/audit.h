@@ -164,6 +164,11 @@ char *audit_file_name(const char *path, const char *file);
 STORE_CHECKED enum store_err audit_file_open(const char *path, const char *file, bool create,
                                              int *ret_fd, struct audit_head *ret_known);
 
+/* The same for the daemon, which begins the next file: one that is missing is made, whatever was
+ * rotated away. */
+STORE_CHECKED enum store_err audit_file_begin(const char *path, const char *file, int *ret_fd,
+                                              struct audit_head *ret_known);
+
 /* The files of a record, the oldest first: `file` and what was rotated away from it, FILE.1 or
  * FILE-20261124 … as far as it can be read and is not compressed. */
 struct audit_files {

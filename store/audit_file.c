@@ -248,8 +248,11 @@ static bool is_recent(const struct found *found)
     return found->t.tv_sec >= now.tv_sec - JUST_NOW_S && found->t.tv_sec <= now.tv_sec;
 }
 
+/* What to do where the file is missing. */
+enum missing { MISSING_FAILS, MISSING_JOINS, MISSING_BEGINS };
+
 /* Open the file, one that was just rotated away, or a new one; -1 with errno. */
-static int open_or_make(const char *name, const struct found_list *rotated, bool create,
+static int open_or_make(const char *name, const struct found_list *rotated, enum missing missing,
                         const struct stat *owner)
 {
     const struct found *newest = rotated->count ? &rotated->items[rotated->count - 1] : NULL;
@@ -257,10 +260,12 @@ static int open_or_make(const char *name, const struct found_list *rotated, bool
 
     if (fd >= 0 || errno != ENOENT)
         return fd;
-    if (newest && is_recent(newest))
+    if (missing != MISSING_BEGINS && newest && is_recent(newest))
         return open(newest->name, O_RDWR | O_APPEND | FILE_FLAGS);
-    if (!create)
+    if (missing == MISSING_FAILS) {
+        errno = ENOENT;
         return -1;
+    }
     fd = make_file(name, owner);
     if (fd < 0 && errno == EEXIST) /* others were first */
         fd = open(name, O_RDWR | O_APPEND | FILE_FLAGS);
@@ -284,7 +289,7 @@ static enum store_err find_known(const struct found_list *rotated, struct audit_
     return err;
 }
 
-static enum store_err open_named(const char *name, const struct stat *owner, bool create,
+static enum store_err open_named(const char *name, const struct stat *owner, enum missing missing,
                                  int *ret_fd, struct audit_head *ret_known)
 {
     struct found_list rotated;
@@ -292,7 +297,7 @@ static enum store_err open_named(const char *name, const struct stat *owner, boo
 
     if (err)
         return err;
-    int fd = open_or_make(name, &rotated, create, owner);
+    int fd = open_or_make(name, &rotated, missing, owner);
     err = fd < 0 ? fault_errno(errno, "open", OBJECT) : check_file(fd, owner);
     if (!err)
         err = find_known(&rotated, ret_known);
@@ -304,8 +309,8 @@ static enum store_err open_named(const char *name, const struct stat *owner, boo
     return err;
 }
 
-enum store_err audit_file_open(const char *path, const char *file, bool create, int *ret_fd,
-                               struct audit_head *ret_known)
+static enum store_err open_record(const char *path, const char *file, enum missing missing,
+                                  int *ret_fd, struct audit_head *ret_known)
 {
     struct stat owner;
     char *name = audit_file_name(path, file);
@@ -313,8 +318,20 @@ enum store_err audit_file_open(const char *path, const char *file, bool create, 
     if (name == NULL)
         return fault(STORE_ERR_NO_MEMORY, "open", OBJECT, NULL);
     enum store_err err = stat(path, &owner) == 0
-                             ? open_named(name, &owner, create, ret_fd, ret_known)
+                             ? open_named(name, &owner, missing, ret_fd, ret_known)
                              : fault_errno(errno, "open", OBJECT);
     free(name);
     return err;
+}
+
+enum store_err audit_file_open(const char *path, const char *file, bool create, int *ret_fd,
+                               struct audit_head *ret_known)
+{
+    return open_record(path, file, create ? MISSING_JOINS : MISSING_FAILS, ret_fd, ret_known);
+}
+
+enum store_err audit_file_begin(const char *path, const char *file, int *ret_fd,
+                                struct audit_head *ret_known)
+{
+    return open_record(path, file, MISSING_BEGINS, ret_fd, ret_known);
 }

@@ -21,6 +21,9 @@
 #define DAEMONS_MAX 64 /* of one store; others are not asked */
 #define NAME_MAX_BYTES 64
 
+const uint32_t control_latency_us[CONTROL_LATENCIES - 1] = {10,   25,   50,    100,    250,    500,
+                                                            1000, 5000, 25000, 100000, 1000000};
+
 void control_prefix(const unsigned char uuid[static STORE_UUID_BYTES],
                     char ret_prefix[static CONTROL_PREFIX_BYTES + 1])
 {

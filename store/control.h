@@ -42,6 +42,20 @@ struct control_rekey_request {
     unsigned char new_key[STORE_KEY_BYTES];  /* and that will do so */
 };
 
+/* What a daemon counts from its start on: opens by how they were answered. */
+enum control_count {
+    CONTROL_OPENS,   /* with the value */
+    CONTROL_DENIED,  /* refused, by the kernel or a rule */
+    CONTROL_REVOKED, /* refused, as the version is revoked, */
+    CONTROL_EXPIRED, /* or its time over */
+    CONTROL_FAILED,  /* for another reason, a record that can't be written among them */
+    CONTROL_COUNTS
+};
+
+/* Opens by how long the daemon took: up to so many microseconds; the last, longer than all. */
+#define CONTROL_LATENCIES 12
+extern const uint32_t control_latency_us[CONTROL_LATENCIES - 1];
+
 struct control_reply {
     uint32_t version;
     int32_t error; /* 0, or the errno that the request failed with */
@@ -52,6 +66,10 @@ struct control_reply {
     int32_t degraded;         /* 0, or the enum store_err for which it does not follow the store */
     int64_t degraded_since_s; /* CLOCK_REALTIME */
     char degraded_why[CONTROL_WHY_BYTES];
+    uint64_t counts[CONTROL_COUNTS];
+    uint64_t latencies[CONTROL_LATENCIES];
+    uint64_t latency_ns; /* of all together */
+    uint64_t unrecorded; /* reads that were answered and are not on record */
 };
 
 /*

@@ -199,6 +199,25 @@ static uint32_t process_of(uint32_t thread, uint32_t *ret_uid)
     return (uint32_t)strtoul(process + strlen("\nTgid:"), NULL, 10);
 }
 
+bool identity_groups(uint32_t thread, uint32_t *ret_groups, uint32_t room, uint32_t *ret_count)
+{
+    char text[4096]; /* of more groups than fit it would be the beginning only */
+    bool read = read_file(thread, "status", text, sizeof text);
+    const char *at = read ? strstr(text, "\nGroups:\t") : NULL;
+    uint32_t count = 0;
+
+    if (at == NULL)
+        return false;
+    at += strlen("\nGroups:\t");
+    while (*at >= '0' && *at <= '9' && count < room) {
+        char *end;
+        ret_groups[count++] = (uint32_t)strtoul(at, &end, 10);
+        at = end + (*end == ' ');
+    }
+    *ret_count = count;
+    return *(at + strspn(at, " ")) == '\n';
+}
+
 bool identity_of(uint32_t thread, struct identity *ret_identity)
 {
     struct identity found = {.thread_start = identity_thread_start(thread)};

@@ -28,6 +28,10 @@ struct identity {
 /* Look at the process that the thread `thread` is of. False when it is gone. */
 bool identity_of(uint32_t thread, struct identity *ret_identity);
 
+/* The supplementary groups of a thread, `room` of them at most. False when there are more, or it is
+ * gone. */
+bool identity_groups(uint32_t thread, uint32_t *ret_groups, uint32_t room, uint32_t *ret_count);
+
 /* When the thread began, in ticks since boot; 0 when it is gone. Quicker than identity_of(). */
 uint64_t identity_thread_start(uint32_t thread);
 

@@ -151,3 +151,34 @@ void policy_clear_acl(struct policy *p)
     p->group_perm = 0;
     p->extended = false;
 }
+
+static bool is_member(uint32_t id, uint32_t gid, const uint32_t *groups, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (groups[i] == id)
+            return true;
+    return id == gid;
+}
+
+unsigned policy_permits(const struct policy *p, uint32_t uid, uint32_t gid, const uint32_t *groups,
+                        size_t count)
+{
+    unsigned mask = p->extended ? p->mode >> GROUP_SHIFT & 7u : 7u;
+    unsigned granted = 0;
+    bool found = is_member(p->gid, gid, groups, count);
+
+    if (uid == p->uid)
+        return p->mode >> 2 * GROUP_SHIFT & 7u;
+    if (found)
+        granted = policy_group(p);
+    for (unsigned i = 0; i < p->entry_count; i++) {
+        const struct policy_entry *e = &p->entries[i];
+        if (e->tag == POLICY_USER && e->id == uid)
+            return e->perm & mask;
+        if (e->tag == POLICY_GROUP && is_member(e->id, gid, groups, count)) {
+            granted |= e->perm;
+            found = true;
+        }
+    }
+    return found ? granted & mask : p->mode & 7u;
+}

@@ -11,6 +11,7 @@
 #include "error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define POLICY_ACL_MAX 64 /* named entries */
@@ -41,6 +42,14 @@ struct policy policy_make(uint32_t uid, uint32_t gid, uint16_t mode);
 bool policy_valid(const struct policy *p);
 
 bool policy_equal(const struct policy *a, const struct policy *b);
+
+/*
+ * The permissions, rwx bits, of a process without capabilities that has these ids: the algorithm of
+ * acl(5). in: groups  supplementary ones, `count` of them; the owning group may be among them or
+ * not
+ */
+unsigned policy_permits(const struct policy *p, uint32_t uid, uint32_t gid, const uint32_t *groups,
+                        size_t count);
 
 /* chmod(1): with an ACL the group bits become the mask. errors: INVALID beyond 0777. */
 STORE_CHECKED enum store_err policy_set_mode(struct policy *p, unsigned mode);

@@ -353,6 +353,7 @@ class Store:
         self.folder = folder
         self.path = folder / "store.db"
         self.key = folder / "key"
+        self.audit = folder / "store.db-audit.jsonl"
         self.unlock = ["--key-file", self.key]
 
     @classmethod
@@ -390,7 +391,7 @@ class Store:
 
     def files(self):
         """The store's file and SQLite's beside it."""
-        return sorted(self.folder.glob("store.db*"))
+        return sorted(set(self.folder.glob("store.db*")) - {self.audit})
 
     def possessions(self):
         """All that has to be the owner's: the folder, the key, the files, the anchor."""

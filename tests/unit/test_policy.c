@@ -192,6 +192,38 @@ static void test_equal(void **state)
 #undef differs
 }
 
+/* As acl(5) says: the first class that somebody is in decides, and all of the group class does. */
+static void test_permits(void **state)
+{
+    static const uint32_t groups[] = {7, 30};
+    (void)state;
+    struct policy p = policy_make(10, 20, 0640);
+    assert_int_equal(policy_permits(&p, 10, 1, NULL, 0), 6);
+    assert_int_equal(policy_permits(&p, 1, 20, NULL, 0), 4);
+    assert_int_equal(policy_permits(&p, 1, 1, groups, 2), 0);
+    p = policy_make(10, 30, 0604);
+    assert_int_equal(policy_permits(&p, 1, 1, NULL, 0), 4);
+    assert_int_equal(policy_permits(&p, 1, 1, groups, 1), 4);
+    assert_int_equal(policy_permits(&p, 1, 1, groups, 2), 0); /* a member has less than others */
+    p = policy_make(10, 30, 0070);
+    assert_int_equal(policy_permits(&p, 10, 30, NULL, 0), 0);
+    assert_int_equal(policy_permits(&p, 1, 1, groups, 2), 7);
+
+    p = with_entries(); /* u:5:r, u:1000:rw, g:30:rx, the group has r */
+    policy_set_mask(&p, 5);
+    assert_int_equal(policy_permits(&p, 10, 1, NULL, 0), 6); /* no mask for the owner */
+    assert_int_equal(policy_permits(&p, 1000, 30, NULL, 0), 4);
+    assert_int_equal(policy_permits(&p, 1, 30, NULL, 0), 5);
+    assert_int_equal(policy_permits(&p, 1, 20, groups, 2), 5);
+    assert_int_equal(policy_permits(&p, 1, 20, NULL, 0), 4);
+    assert_int_equal(policy_permits(&p, 1, 1, NULL, 0), 0);
+    policy_set_mask(&p, 0);
+    assert_ok(policy_set_mode(&p, 0604));
+    assert_int_equal(policy_permits(&p, 1000, 1, NULL, 0), 0);
+    assert_int_equal(policy_permits(&p, 1, 30, NULL, 0), 0);
+    assert_int_equal(policy_permits(&p, 1, 1, NULL, 0), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,7 +231,7 @@ int main(void)
         plain_test(test_mask),   plain_test(test_mask_alone),
         plain_test(test_clear),  plain_test(test_remove),
         plain_test(test_limits), plain_test(test_valid),
-        plain_test(test_equal),
+        plain_test(test_equal),  plain_test(test_permits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,385 @@
+"""The record of reads: each is on it before it is answered, once, and so is each refusal."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import (
+    FAILED,
+    SECRETFS,
+    USAGE,
+    Child,
+    as_user,
+    error_of,
+    eventually,
+    identity,
+    kill_if_lives,
+    kill_worker,
+    one_line,
+    run,
+    spawn,
+    worker_of,
+)
+
+OPENS = int(os.environ.get("SECRETFS_RECORD_OPENS", "1000"))  # by each reader; 100000 is the long form
+READERS = 4
+
+
+def record_of(store):
+    """The lines of the record so far; a full disk may have left pieces of some."""
+    whole = []
+    for line in store.audit.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            whole.append(json.loads(line))
+    return whole
+
+
+def lines(store, *events):
+    return [line for line in record_of(store) if line["event"] in events]
+
+
+def opens(store):
+    return lines(store, "open")
+
+
+def read(path):
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
+
+
+def pid_and_read(path):
+    return os.getpid(), read(path)
+
+
+# ---- What a line says -------------------------------------------------------
+
+
+def test_an_open_is_one_line(store, mount):
+    store.put("db/password", b"canary-7613", "-p", "--mode", "0444")
+    store.put("db/password", b"canary-7614")
+    served = mount()
+    pid, value = as_user(20001, 20002, [], pid_and_read, served.path / "db/password")
+    assert value == b"canary-7614"
+    (line,) = opens(store)
+    assert line["path"] == "db/password" and line["version"] == 2 and line["result"] == "ok"
+    assert (line["uid"], line["gid"], line["pid"]) == (20001, 20002, pid)
+    assert line["executable"] == os.readlink("/proc/self/exe")
+    assert abs(time.time() - time.mktime(time.strptime(line["time"][:19], "%Y-%m-%dT%H:%M:%S"))
+               + time.timezone) < 100
+    assert b"canary" not in store.audit.read_bytes()
+
+
+def test_who_read_is_seen_from_outside_their_namespaces(store, mount):
+    """A pid and a user namespace of their own hide nobody."""
+    store.put("a", b"value", "--mode", "0444")
+    served = mount()
+    argv = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "cat", served.path / "a"]
+    assert run(argv, **identity(20001)).stdout == b"value"
+    (line,) = opens(store)
+    assert line["uid"] == 20001 and line["executable"].endswith("/cat") and line["pid"] > 2
+
+
+def test_looking_is_not_reading(store, mount):
+    store.put("d/a", b"value", "-p")
+    served = mount()
+    for argv in (["ls", "-lR"], ["stat"], ["getfacl", "-R"], ["find"]):
+        run([*argv, served.path])
+    assert lines(store, "open", "denied") == []
+
+
+def test_the_life_of_the_daemon_is_on_record(store, mount):
+    served = mount()
+    kill_worker(served)
+    eventually(lambda: lines(store, "restart"))
+    served.stop()
+    assert [line["event"] for line in record_of(store)][-3:] == ["mount", "restart", "unmount"]
+
+
+def test_an_upgrade_is_no_end(store, mount):
+    served = mount()
+    store.ctl("upgrade")
+    eventually(lambda: lines(store, "restart"))
+    assert lines(store, "unmount") == []
+    served.stop()
+    assert len(lines(store, "unmount")) == 1
+
+
+def test_revoked_and_expired(store, mount):
+    for name in ("revoked", "expired"):
+        store.put(name, b"value", "--mode", "0444")
+    served = mount()
+    held = os.open(served.path / "revoked", os.O_RDONLY)
+    store.ctl("revoke", "revoked")
+    store.ctl("expire", "expired", "2001-01-01T00:00:00Z")
+    assert error_of(read, served.path / "revoked") == "EKEYREVOKED"
+    assert error_of(read, served.path / "expired") == "EKEYEXPIRED"
+    assert error_of(os.read, held, 10) == "EKEYREVOKED"
+    os.close(held)
+    refusals = [(line["event"], line["path"], line["result"]) for line in lines(store, "revoked", "expired")]
+    revoked, expired = ("revoked", "revoked", "EKEYREVOKED"), ("expired", "expired", "EKEYEXPIRED")
+    assert refusals[:3] == [revoked, expired, revoked]
+    assert set(refusals[3:]) <= {revoked}  # the kernel may try a page again
+
+
+# ---- Each once, before it is answered ---------------------------------------
+
+
+def read_and_look(root, names, count, seed, record):
+    """Read at random, and after each read look for its line. Returns the names, and what was not there."""
+    chance = random.Random(seed)
+    mine = b'"pid":%d,' % os.getpid()
+    order, missing, seen = [], [], 0
+    position, rest = os.fstat(record).st_size, b""
+    for number in range(count):
+        name = chance.choice(names)
+        with open(f"{root}/{name}", "rb", buffering=0) as file:
+            assert file.readall() == name.encode()
+        order.append(name)
+        while data := os.pread(record, 1 << 16, position):
+            position += len(data)
+            *whole, rest = (rest + data).split(b"\n")
+            seen += sum(mine in line and b'"event":"open"' in line for line in whole)
+        if seen != number + 1:
+            missing.append((number, seen))
+            seen = number + 1
+    return os.getpid(), order, missing[:3]
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("killing", [False, True])
+def test_exactly_the_opens_that_were_made(store, mount, measured, killing):
+    names = [f"d{n % 3}/s{n}" for n in range(30)]
+    store.quick = True
+    for name in names:
+        store.put(name, name.encode(), "-p", "--mode", "0444")
+    served = mount()
+    chance = random.Random(7)
+    record = os.open(store.audit, os.O_RDONLY)
+    readers = [
+        Child(read_and_look, served.path, names, OPENS, seed, record, uid=20001 + seed % 3)
+        for seed in range(READERS)
+    ]
+    kills, last = 0, None
+    while killing and any(
+        os.waitid(os.P_PID, r.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None for r in readers
+    ):
+        worker = worker_of(served)
+        if worker and worker != last:
+            kill_if_lives(worker)
+            last, kills = worker, kills + 1
+        time.sleep(chance.random() * 0.05)
+    results = [reader.result() for reader in readers]
+    os.close(record)
+    for seed, (pid, order, missing) in enumerate(results):
+        assert missing == [], "a read returned before its line was there"
+        recorded = [line for line in opens(store) if line["pid"] == pid]
+        assert [line["path"] for line in recorded] == order
+        assert {line["uid"] for line in recorded} == {20001 + seed % 3}
+    assert not killing or kills > 3
+    assert len(opens(store)) == READERS * OPENS
+    served.stop()
+    store.ctl("audit", "verify")
+    measured(f"{READERS} × {OPENS} opens under {kills} kills of the worker: each on record once, in order")
+
+
+# ---- Refusals ---------------------------------------------------------------
+
+
+def refusals(store):
+    return [(line["uid"], line["path"]) for line in lines(store, "denied")]
+
+
+def test_who_is_refused_is_on_record(store, mount):
+    store.put("d/mine", b"value", "-p", "--owner", "20001")
+    store.ctl("mkdir", "closed", "--mode", "0700")
+    served = mount()
+    assert as_user(20002, 20002, [], error_of, read, served.path / "d/mine") == "EACCES"
+    assert as_user(20003, 20003, [], error_of, os.listdir, served.path / "closed") == "EACCES"
+    assert refusals(store) == [(20002, "d/mine"), (20003, "closed")]
+    (first, second) = lines(store, "denied")
+    assert first["result"] == "EACCES" and first["version"] == 1 and second["version"] is None
+    assert "inferred" not in first and first["executable"]
+    as_user(20002, 20002, [], os.stat, served.path / "d/mine")
+    run(["ls", "-l", served.path / "d"], **identity(20002))
+    run(["stat", served.path / "d/mine", served.path / "closed"], **identity(20002))
+    assert len(refusals(store)) == 2
+    assert as_user(20001, 20001, [], read, served.path / "d/mine") == b"value"
+    assert len(refusals(store)) == 2
+
+
+def test_what_can_not_be_told_from_looking_says_so(store, mount):
+    """After a READ the kernel asks again for the time of the last access, whoever calls stat(2)."""
+    store.put("a", b"value", "--owner", "20001")
+    served = mount()
+    assert as_user(20001, 20001, [], read, served.path / "a") == b"value"
+    assert as_user(20002, 20002, [], error_of, read, served.path / "a") == "EACCES"
+    (line,) = lines(store, "denied")
+    assert line["inferred"] is True and line["uid"] == 20002
+    assert as_user(20002, 20002, [], error_of, read, served.path / "a") == "EACCES"
+    assert "inferred" not in lines(store, "denied")[1]
+
+
+def refused_often(path, count):
+    return [error_of(read, path) for _ in range(count)]
+
+
+def test_a_flood_of_refusals_is_counted(store, mount):
+    store.put("a", b"value")
+    served = mount()
+    assert as_user(20001, 20001, [], refused_often, served.path / "a", 2000) == ["EACCES"] * 2000
+    served.stop()
+    denied = lines(store, "denied")
+    assert sum(line.get("count", 1) for line in denied) == 2000
+    assert len(denied) < 500
+    assert {line["path"] for line in denied} == {"a"}
+
+
+# ---- When it can't be recorded ----------------------------------------------
+
+
+@pytest.fixture
+def small(folder):
+    """A tmpfs for the record, which a file fills."""
+    place = folder / "small"
+    place.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place])
+    yield place
+    run(["umount", "-l", place])
+
+
+def fill(place):
+    filler = os.open(place / "filler", os.O_WRONLY | os.O_CREAT, 0o600)
+    while error_of(os.write, filler, b"x" * 4096) is None:
+        pass
+    os.close(filler)
+
+
+def fail_until_full(served):
+    eventually(lambda: error_of(read, served.path / "a") == "EIO")
+
+
+def test_a_full_disk_refuses_reads_until_there_is_room(store, mount, small):
+    store.put("a", b"value")
+    record = small / "audit.jsonl"
+    served = mount(f"audit={record}")
+    assert read(served.path / "a") == b"value"
+    fill(small)
+    fail_until_full(served)
+    assert "cannot record, so answer, reads of" in served.log.read_text()
+    (small / "filler").unlink()
+    assert read(served.path / "a") == b"value"
+    assert "are recorded again" in served.log.read_text()
+    served.stop()
+    store.audit = record
+    store.ctl("audit", "verify", "--file", record)
+    answered = [line for line in opens(store) if line["result"] == "ok"]
+    assert len(answered) >= 2
+
+
+def test_reads_that_go_on_leave_a_gap_on_record(store, mount, small):
+    store.put("a", b"value")
+    store.audit = small / "audit.jsonl"
+    served = mount(f"audit={store.audit}", "audit_optional")
+    fill(small)
+    count = 0
+    while "cannot record reads of" not in served.log.read_text():
+        assert read(served.path / "a") == b"value"
+        count += 1
+    for _ in range(10):
+        assert read(served.path / "a") == b"value"
+    count += 10
+    (small / "filler").unlink()
+    assert read(served.path / "a") == b"value"
+    (gap,) = lines(store, "gap")
+    assert gap["count"] >= 10 and len(opens(store)) + gap["count"] == count + 1
+    served.stop()
+    store.ctl("audit", "verify", "--file", store.audit)
+
+
+def test_a_removed_file_refuses_reads_until_there_is_one(store, mount):
+    store.put("a", b"value")
+    served = mount()
+    assert read(served.path / "a") == b"value"
+    store.audit.unlink()
+    assert error_of(read, served.path / "a") == "EIO"
+    run(["touch", store.audit])
+    store.audit.chmod(0o600)
+    assert eventually(lambda: read(served.path / "a")) == b"value"
+    assert len(opens(store)) == 1
+
+
+def test_a_rotated_file(store, mount):
+    """logrotate(8) moves it, and tells the daemon."""
+    store.put("a", b"value")
+    served = mount()
+    assert read(served.path / "a") == b"value"
+    before = store.audit.rename(f"{store.audit}.1")
+    assert read(served.path / "a") == b"value"  # still in the old one
+    served.process.send_signal(signal.SIGUSR1)
+    eventually(store.audit.exists)
+
+    def in_new_file():
+        read(served.path / "a")
+        return opens(store)
+
+    eventually(in_new_file)
+    assert before.read_text().count('"event":"open"') >= 2
+    served.stop()
+    store.ctl("audit", "verify")
+
+
+def test_a_file_that_others_may_write_is_refused(store, folder):
+    store.audit.touch()
+    for mode in (0o666, 0o620):
+        store.audit.chmod(mode)
+        done = run([SECRETFS, "-o", f"key_file={store.key}", store.path, folder], status=FAILED)
+        assert "record" in one_line(done.stderr, "secretfs")
+
+
+def test_options(store, mount, folder):
+    for option in ("audit_sync=never", "audit_sync", "audit="):
+        done = run([SECRETFS, "-o", option, store.path, folder], status=USAGE)
+        assert "audit" in one_line(done.stderr, "secretfs")
+
+
+# ---- Durable, or none -------------------------------------------------------
+
+
+def test_each_line_is_durable_before_the_answer(store, mount):
+    store.put("a", b"value")
+    served = mount("audit_sync=open")
+    argv = ["strace", "-f", "-e", "trace=fdatasync,writev,write", "-p", worker_of(served)]
+    trace = spawn([*argv, "-o", store.folder / "trace"], stderr=subprocess.PIPE)
+    assert b"attached" in trace.stderr.readline()
+    assert read(served.path / "a") == b"value"
+    trace.send_signal(signal.SIGINT)
+    trace.wait()
+    calls = (store.folder / "trace").read_text().splitlines()
+    line = next(n for n, call in enumerate(calls) if '"time\\' in call)
+    assert "fdatasync" in calls[line + 1] and "= 0" in calls[line + 1]
+
+
+def test_without_a_record_what_is_cached_is_read_without_the_daemon(store, mount):
+    store.put("a", b"value", "--mode", "0444")
+    served = mount("audit=none", "debug")
+    assert read(served.path / "a") == b"value"
+    store.put("a", b"rotated")
+    for _ in range(2):
+        assert read(served.path / "a") == b"rotated"
+    before = served.requests()
+    for _ in range(10):
+        assert read(served.path / "a") == b"rotated"
+    assert served.requests() == before
+    store.ctl("revoke", "a")
+    assert error_of(read, served.path / "a") == "EKEYREVOKED"
+    kill_worker(served)
+    store.put("a", b"third")
+    assert read(served.path / "a") == b"third"
+    served.stop()
+    assert not store.audit.exists()
