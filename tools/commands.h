@@ -75,6 +75,9 @@ enum status anchor_run(struct cli *cli);
 
 enum status status_run(struct cli *cli);
 
+extern const struct cli_option metrics_options[];
+enum status metrics_run(struct cli *cli);
+
 extern const struct cli_option watch_options[];
 enum status watch_run(struct cli *cli);
 

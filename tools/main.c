@@ -119,6 +119,9 @@ static const struct command commands[] = {
      "With 'accept', the store may be used again after an older copy was put back on purpose.\n"},
     {"status", status_run, 0, 0, true, false, "", NULL,
      "Tell about the store: its state, size, keys and mounts.", NULL},
+    {"metrics", metrics_run, 0, 0, false, false, "[--output F]", metrics_options,
+     "Print numbers about the store and its daemons for Prometheus.",
+     "None of them tells the name of a secret.\n"},
     {"watch", watch_run, 1, CLI_WORDS, false, false,
      "PATH... [--mount M] [--delay D] [--initial | --once] "
      "(--signal SIG (--unit NAME | --pid-file F) | -- COMMAND [ARG]...)",

@@ -52,16 +52,28 @@ static json_t *degraded_json(const struct control_reply *reply)
                      output_json_time(reply->degraded_since_s * SECOND_NS));
 }
 
+static json_t *opens_json(const struct control_reply *reply)
+{
+    const uint64_t *counts = reply->counts;
+
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "ok", (json_int_t)counts[CONTROL_OPENS], "denied",
+                     (json_int_t)counts[CONTROL_DENIED], "revoked",
+                     (json_int_t)counts[CONTROL_REVOKED], "expired",
+                     (json_int_t)counts[CONTROL_EXPIRED], "failed",
+                     (json_int_t)counts[CONTROL_FAILED]);
+}
+
 static void add_daemon(void *arg, const struct control_reply *reply)
 {
     struct report *report = arg;
 
     /* A mount point need not be UTF-8, JSON must. */
     json_t *daemon = json_pack(
-        "{s:s*, s:i, s:I, s:i, s:s*, s:o}", "mount",
+        "{s:s*, s:i, s:I, s:i, s:s*, s:o, s:o, s:I}", "mount",
         reply->mountpoint[0] ? reply->mountpoint : NULL, "pid", (int)reply->pid, "generation",
         (json_int_t)reply->generation, "restarts", (int)reply->restarts, "error",
-        reply->error ? strerror(reply->error) : NULL, "degraded", degraded_json(reply));
+        reply->error ? strerror(reply->error) : NULL, "degraded", degraded_json(reply), "opens",
+        opens_json(reply), "unrecorded", (json_int_t)reply->unrecorded);
     json_array_append_new(report->daemons, daemon);
     if (reply->degraded == STORE_ERR_INTEGRITY)
         report->degraded = STATUS_INTEGRITY;
