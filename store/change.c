@@ -28,9 +28,8 @@ enum store_err change_find(struct store *store, const char *path, struct target 
     return err;
 }
 
-/* The record of the node that `path` leads to. */
-static enum store_err find_record(struct store *store, const char *path,
-                                  struct node_record *ret_record)
+enum store_err change_find_node(struct store *store, const char *path,
+                                struct node_record *ret_record)
 {
     struct target target;
     enum store_err err = change_find(store, path, &target);
@@ -44,7 +43,7 @@ static enum store_err find_record(struct store *store, const char *path,
 enum store_err change_find_secret(struct store *store, const char *path,
                                   struct node_record *ret_record)
 {
-    enum store_err err = find_record(store, path, ret_record);
+    enum store_err err = change_find_node(store, path, ret_record);
     if (!err && ret_record->kind == STORE_DIRECTORY)
         err = fault(STORE_ERR_IS_DIRECTORY, "change", NULL, NULL);
     return err;
@@ -237,7 +236,7 @@ enum store_err store_set_policy(struct store *store, const char *path, const str
     struct node_record record;
     if (!policy_valid(policy))
         return fault(STORE_ERR_INVALID, "set", "the policy", NULL);
-    enum store_err err = find_record(store, path, &record);
+    enum store_err err = change_find_node(store, path, &record);
     if (err || policy_equal(&record.policy, policy))
         return err;
     audit_note_policy(store, path, &record.policy, policy);
@@ -254,7 +253,7 @@ enum store_err store_set_description(struct store *store, const char *path, cons
     if (!record_description_valid(description))
         return fault(STORE_ERR_INVALID, "set", "the description",
                      "it must be UTF-8 without control characters");
-    enum store_err err = find_record(store, path, &record);
+    enum store_err err = change_find_node(store, path, &record);
     if (err || strcmp(record.details.description, description) == 0)
         return err;
     snprintf(record.details.description, sizeof record.details.description, "%s", description);

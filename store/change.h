@@ -24,6 +24,10 @@ STORE_CHECKED enum store_err change_find(struct store *store, const char *path, 
 STORE_CHECKED enum store_err change_touch_directory(struct store *store, uint64_t id,
                                                     int64_t when_ns);
 
+/* The record of the node that `path` leads to. errors: NOT_FOUND, NOT_DIRECTORY … */
+STORE_CHECKED enum store_err change_find_node(struct store *store, const char *path,
+                                              struct node_record *ret_record);
+
 /* The record of the secret that `path` leads to. errors: NOT_FOUND, NOT_DIRECTORY, IS_DIRECTORY …
  */
 STORE_CHECKED enum store_err change_find_secret(struct store *store, const char *path,

@@ -92,7 +92,7 @@ static bool ends_with(const char *text, size_t len, const char *end)
     return len > end_len && memcmp(text + len - end_len, end, end_len) == 0;
 }
 
-static bool is_unit(const char *name, size_t len)
+bool identity_is_unit(const char *name, size_t len)
 {
     static const char *const kinds[] = {".service", ".scope", ".socket", ".mount", ".swap"};
 
@@ -155,7 +155,7 @@ void identity_parse_cgroup(const char *text, char *ret_unit, size_t unit_room,
         const char *container = find_container(at, len);
         if (container)
             snprintf(ret_container, IDENTITY_CONTAINER, "%.*s", CONTAINER_SHOWN, container);
-        if (in_slices && is_unit(at, len))
+        if (in_slices && identity_is_unit(at, len))
             snprintf(ret_unit, unit_room, "%.*s", (int)len, at);
         in_slices &= ends_with(at, len, ".slice");
         at += len;

@@ -38,6 +38,9 @@ uint64_t identity_thread_start(uint32_t thread);
 /* Whether the process still runs. */
 bool identity_lives(uint32_t pid, uint64_t start);
 
+/* Whether a name has the suffix of a unit that processes run in (systemd.unit(5)). */
+bool identity_is_unit(const char *name, size_t len);
+
 /*
  * The unit and the container that /proc/PID/cgroup, `text`, speaks of. The unit is the one that the
  * system's own manager started: the first component below its slices. What is further down, whoever

@@ -93,6 +93,7 @@ void index_free(struct index *index)
     free(index->arena);
     free(index->pending);
     free(index->expiries);
+    index_free_rules(index);
     free(index);
 }
 

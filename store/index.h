@@ -49,6 +49,7 @@ struct index_node {
     bool extended : 1;
     bool linked : 1;
     bool hidden : 1;     /* held: its name does not show it yet */
+    bool ruled : 1;      /* it has rules of its own */
     uint32_t recovery_s; /* deleted: how long it can be restored from then on */
 };
 
@@ -137,6 +138,11 @@ int64_t index_expires(const struct index *index, const struct index_node *node);
 const struct index_node *index_next_to_expire(const struct index *index, int64_t *ret_expires_ns);
 void index_note_expired(struct index *index); /* that first one's */
 void index_expire_again(struct index *index);
+
+/* Whether any node has rules; whether the caller fulfils those of `node` itself. */
+bool index_has_rules(const struct index *index);
+bool index_allows(const struct index *index, const struct index_node *node,
+                  const struct store_caller *caller);
 
 /* The sum of the hashes of all rows it holds, and their number by table. */
 struct multiset index_hash(const struct index *index);

@@ -22,6 +22,13 @@ struct expiry {
     uint32_t node; /* its slot */
 };
 
+/* The rules of a node: the texts of one kind behind those of the other. */
+struct index_rules {
+    uint32_t node; /* its slot */
+    uint16_t bytes[STORE_RULE_KINDS];
+    char *text;
+};
+
 struct index {
     struct index_node *nodes; /* slot 0 is unused */
     uint32_t node_slots;
@@ -52,6 +59,10 @@ struct index {
     uint32_t expiries_count;
     uint32_t expiries_capacity;
 
+    struct index_rules *rules; /* by slots */
+    uint32_t rules_count;
+    uint32_t rules_capacity;
+
     bool holding; /* index_hold_names() */
 
     struct multiset hash;
@@ -72,6 +83,13 @@ STORE_CHECKED enum store_err index_reserve(void *array_address, uint32_t *capaci
 STORE_CHECKED enum store_err index_set_expiry(struct index *index, uint32_t slot, int64_t when_ns);
 
 void index_remove_expiry(struct index *index, uint32_t slot);
+
+/* Set a node's rules, in the place of those it had. errors: NO_MEMORY, never for none */
+STORE_CHECKED enum store_err index_set_rules(struct index *index, uint32_t slot,
+                                             const struct store_rules *rules);
+
+void index_remove_rules(struct index *index, uint32_t slot);
+void index_free_rules(struct index *index);
 
 /* The bytes of a node's name and ACL entries in the arena. */
 uint32_t index_arena_bytes(const struct index_node *node);

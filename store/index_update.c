@@ -386,6 +386,8 @@ enum store_err index_set_node(struct index *index, const struct node_record *rec
     err = set_versions(index, slot, &record->details);
     if (!err)
         err = index_set_expiry(index, slot, record->details.expires_ns);
+    if (!err)
+        err = index_set_rules(index, slot, &record->details.rules);
     if (err)
         return err;
     set_shown(index, n, was_shown);
@@ -422,6 +424,7 @@ void index_remove_node(struct index *index, uint64_t id)
         v = next;
     }
     index_remove_expiry(index, slot);
+    index_remove_rules(index, slot);
     index->arena_garbage += index_arena_bytes(n);
     slotmap_remove(&index->nodes_by_id, slot);
     *n = (struct index_node){.next = index->free_node};

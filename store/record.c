@@ -214,7 +214,7 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
         at = put_number(at, NODE_DELETED, (uint64_t)node->deleted_ns, 8);
     if (node->kind == STORE_DIRECTORY) {
         at = put_number(at, NODE_MTIME, (uint64_t)node->mtime_ns, 8);
-        return (size_t)(put_purge(at, node) - out);
+        return (size_t)(record_put_rules(put_purge(at, node), &d->rules) - out);
     }
     at = put_number(at, NODE_NEXT_NUMBER, d->next_number, 4);
     at = put_number(at, NODE_CURRENT, d->current, 8);
@@ -227,7 +227,8 @@ size_t record_encode_node(const struct node_record *node, unsigned char *out)
     if (d->pending)
         at = put_number(at, NODE_PENDING, d->pending, 8);
     at = put_purge(at, node);
-    return (size_t)(record_put_rotation(at, &d->rotation) - out);
+    at = record_put_rotation(at, &d->rotation);
+    return (size_t)(record_put_rules(at, &d->rules) - out);
 }
 
 static void take_acl(struct reader *r, struct policy *p)
@@ -343,7 +344,7 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
     struct store_details *d = &ret_node->details;
     bool valid = false;
 
-    /* The list of versions is long, and its length says what of it counts. */
+    /* The lists of versions and rules are long, and their lengths say what of them counts. */
     memset(ret_node, 0, offsetof(struct node_record, details.versions));
     ret_node->id = id;
     take_node(&r, ret_node);
@@ -367,6 +368,7 @@ enum store_err record_decode_node(uint64_t id, const unsigned char *data, size_t
         valid &= d->expires_ns >= 0 && record_label_valid(d, d->pending);
         break;
     }
+    record_take_rules(&r, &d->rules);
     if (!valid || !finished(&r) || !record_place_valid(ret_node) ||
         !policy_valid(&ret_node->policy))
         return fault_row(STORE_ERR_INTEGRITY, "read", "node", id, "its record is malformed");

@@ -17,7 +17,7 @@
 #include "store.h"
 
 /* Room for any node's record, padding included. */
-#define RECORD_NODE_MAX 8192
+#define RECORD_NODE_MAX 16384
 #define RECORD_ROOT_MAX 2048
 #define RECORD_SLOT_MAX 2048
 /* A version's record is the value and this much at most. */
@@ -62,7 +62,7 @@ struct node_record {
     int64_t linked_ns;  /* when its directory entry last changed: made, moved, rotated, restored */
     int64_t mtime_ns;   /* directories: an entry left without a trace; see index.h */
     struct policy policy;
-    struct store_details details; /* description; for secrets the versions and rotation */
+    struct store_details details; /* description, rules; for secrets the versions and rotation */
 };
 
 /* How long a deleted node can be restored, in whole seconds, rounded up. */
@@ -93,6 +93,10 @@ unsigned char *record_put_rotation(unsigned char *at, const struct store_rotatio
 
 /* Take them; `ret_details` has its `next_number` already. */
 void record_take_rotation(struct reader *r, struct store_details *ret_details);
+
+/* The same for the rules of who alone may open it. */
+unsigned char *record_put_rules(unsigned char *at, const struct store_rules *rules);
+void record_take_rules(struct reader *r, struct store_rules *ret_rules);
 
 /* Whether the versions are in ascending order of number and id, and have the labels but `pending`,
  * which comes after them. */

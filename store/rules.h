@@ -58,6 +58,12 @@ STORE_CHECKED enum store_err store_rules_remove(struct store_rules *rules,
                                                 enum store_rule_kind kind, const char *text);
 
 bool store_rules_empty(const struct store_rules *rules);
-bool store_rules_allow(const struct store_rules *rules, const struct store_caller *caller);
+bool store_rules_equal(const struct store_rules *a, const struct store_rules *b);
+
+/* Whether they are as they have to be. What comes from disk is asked. */
+bool store_rules_valid(const struct store_rules *rules);
+
+/* Whether `text` is in a list of that many bytes. */
+bool store_rule_listed(const char *list, size_t bytes, const char *text);
 
 #endif

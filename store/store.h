@@ -24,6 +24,7 @@
 #include "error.h"
 #include "policy.h"
 #include "rotation.h"
+#include "rules.h"
 #include "secmem.h"
 
 #include <stdbool.h>
@@ -242,6 +243,7 @@ struct store_details {
     struct store_rotation rotation; /* secrets: all zero where none is set */
     uint32_t version_count;
     struct store_version versions[STORE_VERSIONS_KEPT]; /* oldest first */
+    struct store_rules rules;                           /* its own, not those above it */
 };
 
 /* The kept version with this id, or number; NULL if there is none. */
@@ -322,6 +324,15 @@ STORE_CHECKED enum store_err store_path_below(struct store *store, uint64_t top,
  * worth nothing then
  */
 STORE_CHECKED enum store_err store_backup(struct store *store, const char *path);
+
+/* Whether any node has rules of who alone may open it (rules.h), removed ones included. */
+bool store_has_rules(struct store *store);
+
+/* Whether what `id` names has some, or a directory on the way to it. */
+bool store_is_ruled(struct store *store, uint64_t id);
+
+/* Whether the caller fulfils all of them. False where `id` names nothing. */
+bool store_allows(struct store *store, uint64_t id, const struct store_caller *caller);
 
 /* The generation that was verified last. */
 uint64_t store_generation(struct store *store);
@@ -422,6 +433,11 @@ STORE_CHECKED enum store_err store_set_description(struct store *store, const ch
  */
 STORE_CHECKED enum store_err store_set_rotation(struct store *store, const char *path,
                                                 const struct store_rotation *rotation);
+
+/* Set who alone may open a secret, or what is below a directory; all zero: whoever its policy lets.
+ * errors: INVALID … */
+STORE_CHECKED enum store_err store_set_rules(struct store *store, const char *path,
+                                             const struct store_rules *rules);
 
 /* Rename. `to` must not exist. errors: EXISTS, INVALID (into itself, or the root), LIMIT (depth) …
  */

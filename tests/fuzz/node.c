@@ -1,4 +1,4 @@
-/* The record of a directory or a secret: the tree, policies, versions, labels, rotation. */
+/* The record of a directory or a secret: the tree, policies, versions, labels, rotation, rules. */
 #include "fuzz.h"
 #include "record.h"
 
@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         FUZZ_PROMISE(policy_valid(&node.policy) && record_place_valid(&node));
         if (node.kind == STORE_SECRET)
             FUZZ_PROMISE(record_versions_valid(&node.details));
+        FUZZ_PROMISE(store_rules_valid(&node.details.rules));
         FUZZ_PROMISE(record_description_valid(node.details.description));
         /* There is one way to write it. */
         FUZZ_PROMISE(len <= sizeof again && record_encode_node(&node, again) == len);

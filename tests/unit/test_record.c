@@ -77,6 +77,46 @@ static struct node_record a_rotated_secret(void)
     return n;
 }
 
+static struct node_record a_ruled_secret(void)
+{
+    struct node_record n = a_rotated_secret();
+
+    memcpy(n.name, "tls\0\0", 6);
+    n.name_len = 3;
+    n.details.rotation = (struct store_rotation){.every_s = 86400};
+    assert_ok(store_rules_add(&n.details.rules, STORE_RULE_UNIT, "nginx.service"));
+    assert_ok(store_rules_add(&n.details.rules, STORE_RULE_UNIT, "a@b.service"));
+    assert_ok(store_rules_add(&n.details.rules, STORE_RULE_EXECUTABLE, "/usr/sbin/nginx"));
+    return n;
+}
+
+static struct node_record a_ruled_directory(void)
+{
+    struct node_record n = a_directory(17);
+
+    assert_ok(store_rules_add(&n.details.rules, STORE_RULE_EXECUTABLE, "/bin/b"));
+    assert_ok(store_rules_add(&n.details.rules, STORE_RULE_EXECUTABLE, "/bin/a"));
+    return n;
+}
+
+/* As many rules as there can be, of 4096 bytes each. */
+static void add_all_rules(struct store_rules *rules)
+{
+    char text[256 + 1] = "/";
+
+    for (unsigned i = 0; i < STORE_RULES_KIND_MAX; i++) {
+        memset(text + 1, (int)('a' + i), 254);
+        text[255] = '\0';
+        assert_ok(store_rules_add(rules, STORE_RULE_EXECUTABLE, text));
+        memset(text + 1, (int)('a' + i), 247);
+        memcpy(text + 248, ".service", 9);
+        assert_int_equal(strlen(text + 1), STORE_UNIT_MAX);
+        assert_ok(store_rules_add(rules, STORE_RULE_UNIT, text + 1));
+    }
+    assert_int_equal(rules->kinds[STORE_RULE_UNIT].bytes, STORE_RULES_BYTES);
+    assert_int_equal(rules->kinds[STORE_RULE_EXECUTABLE].bytes, STORE_RULES_BYTES);
+}
+
 static struct node_record a_secret_in_rotation(void)
 {
     struct node_record n = {
@@ -282,6 +322,9 @@ static void assert_same_node(const struct node_record *a, const struct node_reco
     assert_int_equal(a->details.rotation.step, b->details.rotation.step);
     assert_int_equal(a->details.rotation.old_number, b->details.rotation.old_number);
     assert_int_equal(a->details.rotation.new_number, b->details.rotation.new_number);
+    assert_true(store_rules_equal(&a->details.rules, &b->details.rules));
+    for (unsigned kind = 0; kind < STORE_RULE_KINDS; kind++)
+        assert_int_equal(a->details.rules.kinds[kind].count, b->details.rules.kinds[kind].count);
     assert_int_equal(a->details.expires_ns, b->details.expires_ns);
     assert_memory_equal(a->details.versions, b->details.versions, sizeof a->details.versions);
 }
@@ -318,6 +361,8 @@ static void test_node(void **state)
     struct node_record removed_directory = a_removed_directory();
     struct node_record removed = a_removed_secret();
     struct node_record full = a_full_secret();
+    struct node_record ruled = a_ruled_secret();
+    struct node_record ruled_directory = a_ruled_directory();
 
     round_trip(&root, "record_root_directory");
     round_trip(&directory, "record_directory");
@@ -340,7 +385,10 @@ static void test_node(void **state)
     round_trip(&removed_directory, "record_removed_directory");
     round_trip(&removed, "record_removed_secret");
     full.purge_ns = full.deleted_ns + STORE_RECOVERY_MAX_S * INT64_C(1000000000);
+    add_all_rules(&full.details.rules);
     round_trip(&full, NULL);
+    round_trip(&ruled, "record_ruled_secret");
+    round_trip(&ruled_directory, "record_ruled_directory");
     rotated.details.rotation.every_s = 0;
     round_trip(&rotated, NULL);
     memset(&rotated.details.rotation, 0, sizeof rotated.details.rotation);
@@ -720,6 +768,64 @@ static void test_rotations(void **state)
     assert_error(record_decode_node(17, none, len, &back), STORE_ERR_INTEGRITY);
 }
 
+/* A record with a list of the bytes of `text` in the field `tag`. */
+static void try_rules(unsigned tag, const char *text, size_t len, enum store_err expected)
+{
+    unsigned char bytes[RECORD_NODE_MAX];
+    struct node_record node = a_directory(17);
+    struct node_record back;
+    size_t at = record_encode_node(&node, bytes);
+
+    bytes[at] = (unsigned char)tag;
+    bytes[at + 1] = (unsigned char)(len & 0xff);
+    bytes[at + 2] = (unsigned char)(len >> 8);
+    bytes[at + 3] = bytes[at + 4] = 0;
+    memcpy(bytes + at + 5, text, len);
+    enum store_err err = record_decode_node(17, bytes, at + 5 + len, &back);
+    assert_int_equal(err, expected);
+}
+
+#define refused_rules(tag, text) try_rules(tag, text, sizeof text - 1, STORE_ERR_INTEGRITY)
+
+static void test_rules(void **state)
+{
+    static char many[4096 + 1024];
+    (void)state;
+
+    try_rules(50, "a.service", 10, STORE_OK);
+    refused_rules(50, "");
+    refused_rules(50, "a.service");
+    refused_rules(50, "a.service\0b.service");
+    refused_rules(50, "a.service\0\0");
+    refused_rules(50, "\0");
+    refused_rules(50, "b.service\0a.service\0");
+    refused_rules(50, "a.service\0a.service\0");
+    refused_rules(50, "a/b.service\0");
+    refused_rules(50, "a.timer\0");
+    try_rules(51, "/a", 3, STORE_OK);
+    refused_rules(51, "a\0");
+    refused_rules(51, "/\0");
+    refused_rules(51, "/a/\0");
+    refused_rules(51, "/a//b\0");
+    refused_rules(51, "/a/../b\0");
+    refused_rules(51, "/a\n\0");
+    refused_rules(51, "/a\xff\0");
+    for (unsigned i = 0; i < 17; i++)
+        memcpy(many + (size_t)3 * i, (const char[]){'/', (char)('a' + i), '\0'}, 3);
+    try_rules(51, many, (size_t)3 * 16, STORE_OK);
+    try_rules(51, many, (size_t)3 * 17, STORE_ERR_INTEGRITY);
+    memset(many, 'a', sizeof many);
+    for (unsigned i = 0; i < 5; i++) {
+        many[i * 1024] = '/';
+        many[i * 1024 + 1] = (char)('a' + i);
+        many[i * 1024 + 1023] = '\0';
+    }
+    try_rules(51, many, (size_t)4 * 1024, STORE_OK);
+    try_rules(51, many, (size_t)5 * 1024, STORE_ERR_INTEGRITY);
+    many[1023] = 'a'; /* one of 2047 bytes */
+    try_rules(51, many, (size_t)4 * 1024, STORE_ERR_INTEGRITY);
+}
+
 #define refused_rotation(change) \
     refused_with(a_secret_in_rotation(), struct store_rotation *r = &node.details.rotation; change)
 
@@ -901,6 +1007,7 @@ int main(void)
         plain_test(test_recovery),
         plain_test(test_version_lists),
         plain_test(test_rotations),
+        plain_test(test_rules),
         plain_test(test_steps),
         plain_test(test_rotators),
         plain_test(test_one_too_many),
