@@ -72,6 +72,21 @@ void serve_record_refusal(fuse_req_t req, uint64_t ino, bool is_directory)
 
 /* ---- Opening and reading ------------------------------------------------- */
 
+/* Whether the secret's rules let the caller open it. Who can't be found out is let in by none. */
+static bool is_allowed(fuse_req_t req, uint64_t secret)
+{
+    const struct serve *serve = serve_of(req);
+    struct caller_facts facts = {.in_place = false};
+
+    if (!store_is_ruled(serve->tree.store, secret))
+        return true;
+    if (!callers_ask(serve->options.callers, (uint32_t)fuse_req_ctx(req)->pid, &facts))
+        facts = (struct caller_facts){.in_place = false};
+    const struct store_caller caller = {.unit = facts.unit,
+                                        .executable = facts.in_place ? facts.executable : ""};
+    return store_allows(serve->tree.store, secret, &caller);
+}
+
 /* What an open for reading gives; see reopen.h. */
 static int choose(fuse_req_t req, uint64_t ino, struct fuse_file_info *fi)
 {
@@ -80,6 +95,9 @@ static int choose(fuse_req_t req, uint64_t ino, struct fuse_file_info *fi)
     int error = tree_version(&serve->tree, ino, &version);
     if (error)
         return error;
+    fi->fh = tree_id(ino);
+    if (!is_allowed(req, version.node))
+        return EACCES;
     bool superseded = version.superseded_by != 0 && serve->kept->swapped != ino;
     enum reopen_way way =
         reopen_way(&serve->reopen, loop_request(), (uint32_t)fuse_req_ctx(req)->pid, version.node,
@@ -87,10 +105,8 @@ static int choose(fuse_req_t req, uint64_t ino, struct fuse_file_info *fi)
     if (way == REOPEN_AGAIN)
         return ESTALE;
     fi->direct_io = serve->options.direct_io || way != REOPEN_OWN;
-    if (way != REOPEN_CURRENT) {
-        fi->fh = tree_id(ino);
+    if (way != REOPEN_CURRENT)
         return version.refusal;
-    }
     fi->fh = version.superseded_by;
     return tree_open(&serve->tree, fi->fh);
 }
