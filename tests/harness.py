@@ -33,7 +33,7 @@ FAILED, USAGE, NOT_FOUND, LOCKED, INTEGRITY, UNCONFIRMED, VERSION_MISMATCH = 1, 
 # the commands that commit
 WRITING = (
     "put rollback label revoke expire rotation rotate mkdir mv rm restore purge chown chmod "
-    "setfacl key".split()
+    "setfacl key allow disallow".split()
 )
 
 QUICK = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}

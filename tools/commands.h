@@ -60,6 +60,11 @@ enum status setfacl_run(struct cli *cli);
 
 enum status getfacl_run(struct cli *cli);
 
+extern const struct cli_option allow_options[];
+enum status allow_run(struct cli *cli);
+extern const struct cli_option disallow_options[];
+enum status disallow_run(struct cli *cli);
+
 extern const struct cli_option key_options[];
 enum status key_run(struct cli *cli);
 

@@ -96,6 +96,18 @@ static const struct command commands[] = {
      "SPEC is a list such as u:alice:r,g:web:r,m::r,o::-; with -x, without the permissions.\n"},
     {"getfacl", getfacl_run, 1, CLI_MANY, true, false, "PATH...", NULL,
      "Print the ACL, as getfacl(1) does.", NULL},
+    {"allow", allow_run, 1, CLI_MANY, false, true, "(--unit NAME | --exe FILE)... PATH...",
+     allow_options,
+     "Let only these units and executables open a secret, or what is below a directory.",
+     "Each one is added to those that are allowed already. Where there are units, a program has to "
+     "be of\n"
+     "any of them, and where there are executables, to be any of them; and it has to be allowed by "
+     "all\n"
+     "directories on the way, and by owner, group, mode and ACL as ever.\n"},
+    {"disallow", disallow_run, 1, CLI_MANY, false, true,
+     "((--unit NAME | --exe FILE)... | --all) PATH...", disallow_options,
+     "Take units and executables off the list of those that alone may open something.",
+     "When the last one is gone, whoever its owner, group, mode and ACL let may open it.\n"},
     {"key", key_run, 1, 2, true, true,
      "ls | add (--new-key-file F | --new-passphrase | --new-passphrase-fd N | --recipient PUB | "
      "--new-unlock-command F) | rm ID [--rekey] | rekey [--drop]",

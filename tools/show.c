@@ -7,6 +7,7 @@
 #include "mode.h"
 #include "names.h"
 #include "output.h"
+#include "ruled.h"
 #include "schedule.h"
 #include "text.h"
 #include "unlock.h"
@@ -18,7 +19,8 @@ struct shown {
     struct store_attr attr;
     struct policy policy;
     struct store_details details;
-    uint64_t entries; /* of a directory */
+    struct ruled *above; /* directories on the way that have rules */
+    uint64_t entries;    /* of a directory */
 };
 
 static bool count_entry(void *arg, const char *name, const struct store_attr *attr)
@@ -39,6 +41,8 @@ static enum store_err look(struct store *store, struct shown *shown)
         err = store_policy(store, shown->attr.node, &shown->policy);
     if (err == STORE_OK)
         err = store_details(store, shown->attr.node, &shown->details);
+    if (err == STORE_OK)
+        err = ruled_find(store, shown->path, &shown->above);
     if (err == STORE_OK && shown->attr.kind == STORE_DIRECTORY)
         err = store_list(store, shown->attr.node, 0, count_entry, &shown->entries);
     return err;
@@ -97,6 +101,7 @@ static void print_shown(const struct shown *shown)
     printf("group:       %s (%" PRIu32 ")\n", names_group(attr->gid), attr->gid);
     printf("mode:        %04o (%s)\n", attr->mode & 0777U, mode);
     print_acl(&shown->policy);
+    ruled_print(&shown->details.rules, shown->above);
     if (shown->details.description[0]) {
         printf("description: ");
         text_print(stdout, shown->details.description);
@@ -135,6 +140,8 @@ static json_t *shown_json(const struct shown *shown)
     if (!node)
         return NULL;
     json_object_set_new(node, "acl_entries", output_json_acl(&shown->policy));
+    json_object_set_new(node, "allowed", ruled_json(&shown->details.rules));
+    json_object_set_new(node, "allowed_above", ruled_json_above(shown->above));
     json_object_set_new(node, "description", json_string(shown->details.description));
     json_object_set_new(node, "created", output_json_time(shown->details.created_ns));
     json_object_set_new(node, "changed", output_json_time(shown->attr.ctime_ns));
@@ -162,9 +169,11 @@ enum status show_run(struct cli *cli)
         return status;
     err = look(cli->store, &shown);
     if (err != STORE_OK)
-        return fail_store(&task, err);
-    if (cli->json)
-        return output_json(&task, shown_json(&shown));
-    print_shown(&shown);
-    return STATUS_DONE;
+        status = fail_store(&task, err);
+    else if (cli->json)
+        status = output_json(&task, shown_json(&shown));
+    else
+        print_shown(&shown);
+    ruled_release(shown.above);
+    return status;
 }

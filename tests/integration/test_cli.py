@@ -552,6 +552,8 @@ COMMANDS = [
     "chmod",
     "setfacl",
     "getfacl",
+    "allow",
+    "disallow",
     "key",
     "identity",
     "check",

@@ -33,7 +33,7 @@ _secretctl()
 
     _secretctl_find_command
     case $prev in
-    --store | --key-file | --identity | --unlock-command | --new-key-file | --new-unlock-command | --out | --file | --mount | --pid-file)
+    --store | --key-file | --identity | --unlock-command | --new-key-file | --new-unlock-command | --out | --file | --mount | --pid-file | --exe)
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
