@@ -108,6 +108,7 @@ static void cut_off(struct serve *serve, const struct store_change *change)
         return;
     for (size_t i = 0; i < count; i++)
         if ((store_stat(store, ids[i], &attr) == STORE_OK && store_refusal(&attr) != STORE_OK) ||
+            serve_refuses_reading(serve, change->node) ||
             reopen_state(&serve->reopen, ids[i]).version) /* which may be the one */
             drop_pages(serve, ids[i]);
 }

@@ -202,6 +202,11 @@ static bool is_refusal(enum store_err err)
     return err == STORE_ERR_REVOKED || err == STORE_ERR_EXPIRED || err == STORE_ERR_INTEGRITY;
 }
 
+bool serve_refuses_reading(const struct serve *serve, uint64_t id)
+{
+    return serve->options.no_open && store_is_ruled(serve->tree.store, id);
+}
+
 void serve_read(fuse_req_t req, uint64_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     struct serve *serve = serve_of(req);
@@ -210,6 +215,10 @@ void serve_read(fuse_req_t req, uint64_t ino, size_t size, off_t off, struct fus
     serve_trace(req, "READ", ino);
     if (!serve->options.no_open && would_mix(serve, ino, fi)) {
         fuse_reply_err(req, EIO);
+        return;
+    }
+    if (serve_refuses_reading(serve, version)) {
+        fuse_reply_err(req, EACCES);
         return;
     }
     attributes_dropped(&serve->kept->attributes, ino); /* the time of the last access */

@@ -46,6 +46,9 @@ void serve_read(struct fuse_req *req, uint64_t ino, size_t size, off_t off,
                 struct fuse_file_info *fi);
 void serve_release(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
 
+/* Whether nobody may read a secret, as there are no opens by which its rules could be obeyed. */
+bool serve_refuses_reading(const struct serve *serve, uint64_t id);
+
 /* Put on record that the kernel has refused the caller, if that is why it asks for the attributes
  * of `ino`. */
 void serve_record_refusal(struct fuse_req *req, uint64_t ino, bool is_directory);

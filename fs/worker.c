@@ -171,6 +171,12 @@ static int serve_store(struct serving *s, int watch_fd, const struct handoff *ha
         log_error("cannot go on serving '%s': an older state was put in its place", handoff->store);
         return STATUS_INTEGRITY;
     }
+    if (first && handoff->audit_none && store_has_rules(s->store)) {
+        log_error("cannot serve '%s' with audit=none: it has rules for units or executables, by "
+                  "which each open is judged",
+                  handoff->store);
+        return STATUS_FAILED;
+    }
     if (kept->applied == 0) {
         kept->shown = store_next_id(s->store);
         kept->applied = store_generation(s->store);

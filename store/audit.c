@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OBJECT "the record"
+#define OBJECT AUDIT_OBJECT
 #define BUFFER_BYTES (4 * AUDIT_LINE_MAX)
 
 struct audit_log {

@@ -16,7 +16,8 @@
 #include "store.h"
 
 #define AUDIT_VARIABLE "SECRETFS_AUDIT"
-#define AUDIT_NONE "none" /* in place of a file's name: nothing is recorded */
+#define AUDIT_NONE "none"         /* in place of a file's name: nothing is recorded */
+#define AUDIT_OBJECT "the record" /* as which store_fault() names it */
 #define AUDIT_HASH_BYTES 16
 #define AUDIT_LINE_MAX 16384 /* bytes, its newline included */
 

@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OBJECT "the record"
+#define OBJECT AUDIT_OBJECT
 #define DEFAULT_STORE "/var/lib/secretfs/store.db"
 #define DEFAULT_FOLDER "/var/log/secretfs"
 #define DEFAULT_FILE DEFAULT_FOLDER "/audit.jsonl"

@@ -36,7 +36,7 @@ def machine():
     for program in (harness.SECRETCTL, harness.SECRETFS):
         assert program.exists(), f"{program} is not built; see tests/README.md"
     for variable in (
-        "SECRETFS_STORE", "SECRETFS_ANCHOR", "SECRETFS_KEY_FILE", "SECRETFS_IDENTITY",
+        "SECRETFS_STORE", "SECRETFS_ANCHOR", "SECRETFS_AUDIT", "SECRETFS_KEY_FILE", "SECRETFS_IDENTITY",
         "CREDENTIALS_DIRECTORY",
     ):
         os.environ.pop(variable, None)

@@ -8,6 +8,7 @@
 #include "cli.h"
 
 #include "anchor.h"
+#include "audit.h"
 #include "credential.h"
 #include "text.h"
 
@@ -24,6 +25,8 @@ const struct cli_option cli_common_options[] = {
     {CLI_OPTION_ANCHOR, "anchor", "D",
      "the folder of its anchor (default $" ANCHOR_VARIABLE ", '" ANCHOR_FOLDER
      "' beside the store)"},
+    {CLI_OPTION_AUDIT, "audit", "F",
+     "record in this file, or '" AUDIT_NONE "' (default $" AUDIT_VARIABLE ")"},
     {CLI_OPTION_KEY_FILE, "key-file", "F",
      "the key file (default $" CREDENTIAL_KEY_FILE_VARIABLE
      ", $CREDENTIALS_DIRECTORY/" CREDENTIAL_NAME ", " CREDENTIAL_KEY_FILE ")"},
@@ -118,6 +121,9 @@ static enum status take_common(struct cli *cli, const struct cli_option *option,
         break;
     case CLI_OPTION_ANCHOR:
         cli->anchor = arg;
+        break;
+    case CLI_OPTION_AUDIT:
+        cli->audit = arg;
         break;
     case CLI_OPTION_KEY_FILE:
         cli->key_file = arg;
@@ -253,6 +259,8 @@ static void apply_environment(struct cli *cli)
         cli->store_path = CLI_STORE_DEFAULT;
     if (!cli->anchor)
         cli->anchor = environment(ANCHOR_VARIABLE);
+    if (!cli->audit)
+        cli->audit = environment(AUDIT_VARIABLE);
 }
 
 /* How many ways to unlock the store are named. */

@@ -29,6 +29,7 @@
 enum cli_key {
     CLI_OPTION_STORE = 256,
     CLI_OPTION_ANCHOR,
+    CLI_OPTION_AUDIT,
     CLI_OPTION_KEY_FILE,
     CLI_OPTION_PASSPHRASE_FD,
     CLI_OPTION_IDENTITY,
@@ -78,6 +79,7 @@ struct cli {
     bool no_wait;
     const char *store_path;
     const char *anchor;         /* its folder, or NULL for the one beside the store */
+    const char *audit;          /* the file of its record, "none", or NULL for the default */
     const char *key_file;       /* or NULL; of these four one is given at most */
     const char *identity;       /* or NULL */
     const char *unlock_command; /* or NULL */
@@ -86,10 +88,11 @@ struct cli {
     size_t given_count;
     char **operands;
     int operand_count;
-    char **words;        /* what stands behind "--" with CLI_WORDS, ends with NULL; else NULL */
-    mode_t umask;        /* the caller's; the process itself runs with 077 */
-    struct rlimit core;  /* the same for cores, which the process itself leaves none of */
-    struct store *store; /* unlock_store(); main calls unlock_end() */
+    char **words;          /* what stands behind "--" with CLI_WORDS, ends with NULL; else NULL */
+    mode_t umask;          /* the caller's; the process itself runs with 077 */
+    struct rlimit core;    /* the same for cores, which the process itself leaves none of */
+    struct store *store;   /* unlock_store(); main calls unlock_end() */
+    struct record *record; /* record_begin(); likewise; NULL: nothing is recorded yet */
 };
 
 /* The options of every command. Ends with a NULL name. */

@@ -6,6 +6,7 @@
  */
 #include "fail.h"
 
+#include "audit.h"
 #include "text.h"
 
 #include <stdarg.h>
@@ -186,6 +187,12 @@ static void put_detail(FILE *stream, const struct store_fault *fault)
         fprintf(stream, "%s%s", i == 0 ? "" : ": ", parts[i]);
 }
 
+/* What is not recorded is not done. */
+static bool is_about_record(const struct store_fault *fault)
+{
+    return fault && strcmp(fault->object, AUDIT_OBJECT) == 0;
+}
+
 /* in: fault  NULL when there is none that belongs to `err` */
 static void put_reason(FILE *stream, enum store_err err, const char *words,
                        const struct store_fault *fault)
@@ -196,6 +203,8 @@ static void put_reason(FILE *stream, enum store_err err, const char *words,
         words = store_strerror(err);
     if (!fault || (!fault->object[0] && !fault->reason[0] && !fault->sys_errno))
         detail = DETAIL_NONE;
+    if (is_about_record(fault))
+        detail = DETAIL_BEHIND;
     if (detail == DETAIL_INSTEAD && fault->reason[0]) {
         put_detail(stream, fault);
         return;
@@ -214,11 +223,14 @@ static enum status report(const struct task *task, enum store_err err, const str
     const char *next = hint ? hint->next : next_step(err);
     struct line line;
 
+    if (fault && fault->code != err)
+        fault = NULL;
+    if (is_about_record(fault))
+        next = "'--audit none' does it unrecorded";
     line_begin(&line);
     line_task(&line, task);
     if (line.stream) {
-        put_reason(line.stream, err, hint ? hint->reason : NULL,
-                   fault && fault->code == err ? fault : NULL);
+        put_reason(line.stream, err, hint ? hint->reason : NULL, fault);
         if (next)
             fprintf(line.stream, "; %s", next);
     }

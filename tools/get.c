@@ -4,6 +4,7 @@
  * The only place of the tool that gives a value out. Not by stdio, whose buffer nobody wipes.
  */
 #include "commands.h"
+#include "record.h"
 #include "unlock.h"
 #include "versionpick.h"
 
@@ -35,10 +36,24 @@ static enum status write_value(const struct secbuf *value)
     return STATUS_DONE;
 }
 
-static enum status get(const struct cli *cli, const struct task *task, uint32_t number,
-                       enum store_label label)
+/* What is given out is on record before. */
+static enum status give_out(struct cli *cli, const struct task *task, uint64_t version)
 {
     SECBUF_AUTO struct secbuf value = SECBUF_INIT;
+    struct store_attr attr = {.number = 0};
+    enum store_err err = store_stat(cli->store, version, &attr);
+
+    if (err == STORE_OK)
+        err = store_read(cli->store, version, &value);
+    enum status status = record_read(cli, task, attr.number, err);
+    if (status != STATUS_DONE)
+        return status;
+    return err == STORE_OK ? write_value(&value) : fail_store(task, err);
+}
+
+static enum status get(struct cli *cli, const struct task *task, uint32_t number,
+                       enum store_label label)
+{
     struct store_attr attr;
     uint64_t version;
     enum store_err err = store_resolve(cli->store, task->object, &attr);
@@ -50,9 +65,7 @@ static enum status get(const struct cli *cli, const struct task *task, uint32_t 
     version = attr.version;
     if (number > 0 || label != STORE_LABEL_CURRENT)
         err = version_pick(cli->store, attr.node, number, label, &version);
-    if (err == STORE_OK)
-        err = store_read(cli->store, version, &value);
-    return err == STORE_OK ? write_value(&value) : fail_store(task, err);
+    return err == STORE_OK ? give_out(cli, task, version) : fail_store(task, err);
 }
 
 enum status get_run(struct cli *cli)

@@ -6,6 +6,7 @@
  * What is due is asked again inside the commit's transaction: it may have been rotated, changed or
  * removed since the run looked.
  */
+#include "audit.h"
 #include "auto.h"
 #include "change.h"
 #include "commands.h"
@@ -280,6 +281,7 @@ enum status rotate_run(struct cli *cli)
     status = unlock_store(cli, STORE_READ_WRITE);
     if (status != STATUS_DONE)
         return status;
+    audit_use_event(cli->store, AUDIT_ROTATE);
     run.rotated = json_array();
     if (cli->operand_count > 0)
         rotate_paths(&run, cli->operands, cli->operand_count);

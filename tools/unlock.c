@@ -8,6 +8,7 @@
 #include "auto.h"
 #include "keys.h"
 #include "prompt.h"
+#include "record.h"
 
 static enum status read_passphrase(const struct cli *cli, const struct task *task,
                                    struct secbuf *ret_passphrase)
@@ -109,7 +110,9 @@ static enum status open_and_load(struct cli *cli, enum store_access access, bool
     if (status != STATUS_DONE)
         return status;
     enum store_err err = store_load(cli->store);
-    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+    if (err != STORE_OK)
+        return fail_store(&task, err);
+    return access == STORE_READ_WRITE ? record_begin(cli) : STATUS_DONE;
 }
 
 enum status unlock_store_with(struct cli *cli, enum store_access access,
@@ -150,4 +153,5 @@ void unlock_end(struct cli *cli)
                     "unnoticed; see 'secretctl anchor'");
     store_close(cli->store);
     cli->store = NULL;
+    record_end(cli);
 }

@@ -8,7 +8,8 @@
 
 /*
  * Open the store of this run, unlock it with the credential that applies, and load it;
- * a state that contradicts the anchor is refused. Failures are reported. out: cli->store
+ * a state that contradicts the anchor is refused. What is opened for writing is recorded from here
+ * on. Failures are reported. out: cli->store
  */
 enum status unlock_store(struct cli *cli, enum store_access access);
 

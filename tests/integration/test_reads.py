@@ -240,6 +240,15 @@ def test_a_flood_of_refusals_is_counted(store, mount):
     assert {line["path"] for line in denied} == {"a"}
 
 
+def test_a_rule_refuses_and_is_on_record(store, mount):
+    store.put("a", b"value")
+    served = mount()
+    store.ctl("allow", "a", "--exe", "/bin/no-such-program")
+    assert error_of(read, served.path / "a") == "EACCES"
+    (line,) = lines(store, "denied")
+    assert line["path"] == "a" and line["result"] == "EACCES" and "inferred" not in line
+
+
 # ---- When it can't be recorded ----------------------------------------------
 
 
@@ -363,6 +372,22 @@ def test_each_line_is_durable_before_the_answer(store, mount):
     calls = (store.folder / "trace").read_text().splitlines()
     line = next(n for n, call in enumerate(calls) if '"time\\' in call)
     assert "fdatasync" in calls[line + 1] and "= 0" in calls[line + 1]
+
+
+def test_rules_need_each_open(store, mount, folder):
+    """Without a record there are no opens to judge: refused at the mount, and where they come later."""
+    store.put("a", b"value")
+    store.put("b", b"value")
+    served = mount("audit=none")
+    assert read(served.path / "a") == b"value"
+    store.ctl("allow", "a", "--exe", os.readlink("/proc/self/exe"))
+    assert error_of(read, served.path / "a") == "EACCES"
+    assert read(served.path / "b") == b"value"
+    served.stop()
+    argv = [SECRETFS, "-o", f"key_file={store.key},audit=none", store.path, folder / "mnt0"]
+    line = one_line(run(argv, status=FAILED).stderr, "secretfs")
+    assert "it has rules for units or executables" in line
+    assert read(mount().path / "a") == b"value"
 
 
 def test_without_a_record_what_is_cached_is_read_without_the_daemon(store, mount):

@@ -1,0 +1,131 @@
+/*
+ * Who does it is the process's real user, or whom sudo ran it for: root may say what it likes, so
+ * that only root is believed.
+ */
+#include "record.h"
+
+#include "auto.h"
+#include "identity.h"
+#include "text.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct record {
+    struct audit_log *log;
+    struct identity identity;
+    struct audit_actor who;
+};
+
+static bool is_off(const struct cli *cli)
+{
+    return cli->audit && strcmp(cli->audit, AUDIT_NONE) == 0;
+}
+
+char *record_name(const struct cli *cli)
+{
+    const char *path = cli->store ? store_path(cli->store) : cli->store_path;
+    return audit_file_name(path, is_off(cli) ? NULL : cli->audit);
+}
+
+/* A number that sudo(8) left in the environment. */
+static bool sudo_number(const char *name, uint32_t *ret_number)
+{
+    const char *text = getenv(name);
+    return text && text_number(text, UINT32_MAX - 1, ret_number);
+}
+
+static const char *known(const char *text)
+{
+    return text[0] ? text : NULL;
+}
+
+static void find_who(struct record *record)
+{
+    struct audit_actor *who = &record->who;
+    uint32_t uid;
+
+    *who = (struct audit_actor){.uid = getuid(), .gid = getgid(), .pid = (uint32_t)getpid()};
+    if (getuid() == 0 && sudo_number("SUDO_UID", &uid)) {
+        who->uid = uid;
+        who->sudo = true;
+        if (!sudo_number("SUDO_GID", &who->gid))
+            who->gid = UINT32_MAX;
+    }
+    if (!identity_of((uint32_t)gettid(), &record->identity))
+        return;
+    who->executable = known(record->identity.executable);
+    who->unit = known(record->identity.unit);
+    who->container = known(record->identity.container);
+}
+
+static enum store_err open_log(const struct cli *cli, struct record *record)
+{
+    struct audit_head before;
+    int fd;
+    enum store_err err = audit_file_open(store_path(cli->store), cli->audit, true, &fd, &before);
+
+    return err ? err : audit_log_new(cli->store, fd, &before, &record->log);
+}
+
+enum status record_begin(struct cli *cli)
+{
+    AUTO_FREE char *name = record_name(cli);
+    const struct task task = {"record in", name ? name : "the record"};
+
+    if (is_off(cli) || cli->record)
+        return STATUS_DONE;
+    cli->record = calloc(1, sizeof *cli->record);
+    if (cli->record == NULL)
+        return fail_code(&task, STORE_ERR_NO_MEMORY);
+    find_who(cli->record);
+    enum store_err err = open_log(cli, cli->record);
+    if (err != STORE_OK)
+        return fail_store(&task, err);
+    if (audit_tampered(cli->record->log))
+        fail_remark("lines are missing at the end of the record; see 'secretctl audit verify'");
+    audit_use(cli->store, cli->record->log, &cli->record->who);
+    return STATUS_DONE;
+}
+
+static const char *result_word(enum store_err err)
+{
+    if (err == STORE_OK)
+        return "ok";
+    if (err == STORE_ERR_REVOKED)
+        return "EKEYREVOKED";
+    return err == STORE_ERR_EXPIRED ? "EKEYEXPIRED" : "EIO";
+}
+
+enum status record_read(struct cli *cli, const struct task *task, uint32_t number,
+                        enum store_err result)
+{
+    AUTO_FREE char *path = text_path(task->object);
+    enum status status = record_begin(cli);
+
+    if (status != STATUS_DONE || cli->record == NULL)
+        return status;
+    if (path == NULL)
+        return fail_code(task, STORE_ERR_NO_MEMORY);
+    const struct audit_entry entry = {
+        .event = AUDIT_GET,
+        .path = path,
+        .version = number,
+        .who = cli->record->who,
+        .result = result_word(result),
+    };
+    enum store_err err = audit_append(cli->record->log, &entry, NULL, NULL);
+    if (err == STORE_OK)
+        err = audit_sync(cli->record->log);
+    return err == STORE_OK ? STATUS_DONE : fail_store(task, err);
+}
+
+void record_end(struct cli *cli)
+{
+    if (cli->record == NULL)
+        return;
+    audit_log_free(cli->record->log);
+    free(cli->record);
+    cli->record = NULL;
+}
