@@ -391,12 +391,23 @@ class Store:
 
     def files(self):
         """The store's file and SQLite's beside it."""
-        return sorted(set(self.folder.glob("store.db*")) - {self.audit})
+        return sorted(set(self.folder.glob("store.db*")) - set(self.records()))
+
+    def records(self):
+        """The record of who read and changed what, the file that is written to first."""
+        return sorted(self.folder.glob("store.db-audit.jsonl*"))
+
+    def record(self):
+        """The lines of the record, and of the file that was rotated away before."""
+        files = [file for file in reversed(self.records()) if file.suffix in (".jsonl", ".1")]
+        lines = [line for file in files for line in file.read_text().splitlines()]
+        return [json.loads(line) for line in lines]
 
     def possessions(self):
-        """All that has to be the owner's: the folder, the key, the files, the anchor."""
+        """All that has to be the owner's: the folder, the key, the files, the record, the anchor."""
         anchor = self.folder / "anchor"
-        return [self.folder, self.key, *self.files(), *anchor.parent.glob("anchor"), *anchor.glob("*")]
+        folder = [*anchor.parent.glob("anchor"), *anchor.glob("*")]
+        return [self.folder, self.key, *self.files(), *self.records(), *folder]
 
 
 class Mount:

@@ -78,6 +78,9 @@ enum status check_run(struct cli *cli);
 
 enum status anchor_run(struct cli *cli);
 
+extern const struct cli_option audit_options[];
+enum status audit_run(struct cli *cli);
+
 enum status status_run(struct cli *cli);
 
 extern const struct cli_option metrics_options[];

@@ -129,6 +129,15 @@ static const struct command commands[] = {
     {"anchor", anchor_run, 0, 1, true, false, "[accept]", NULL,
      "Compare the store with the last state that was seen, or accept the state that it has.",
      "With 'accept', the store may be used again after an older copy was put back on purpose.\n"},
+    {"audit", audit_run, 0, 1, true, false,
+     "[PATH] [--file F] [--since W] [--until W] [--uid U] [--denied] [--event E]... [--follow] | "
+     "verify [--file F]... | summary [--since W]",
+     audit_options,
+     "Show the record of who read and changed what, verify it, or summarize who reads what.",
+     "W is a date such as 2026-11-24T18:00:00Z, or a duration before now such as 1h, 7d or 90s.\n"
+     "Only 'verify' needs a key, and 'summary' for what nobody reads. A secret of the name "
+     "'verify' or\n"
+     "'summary' is '/verify' or '/summary'.\n"},
     {"status", status_run, 0, 0, true, false, "", NULL,
      "Tell about the store: its state, size, keys and mounts.", NULL},
     {"metrics", metrics_run, 0, 0, false, false, "[--output F]", metrics_options,

@@ -15,13 +15,28 @@
 
 #define NS_PER_S 1000000000
 
-void output_local_time(int64_t time_ns, char ret_text[static OUTPUT_TIME])
+/* False where the date has no year that can be printed. */
+static bool local_fields(int64_t time_ns, struct tm *ret_fields)
 {
     time_t seconds = time_ns / NS_PER_S;
+    return localtime_r(&seconds, ret_fields) != NULL;
+}
+
+void output_local_time(int64_t time_ns, char ret_text[static OUTPUT_TIME])
+{
     struct tm fields;
 
-    if (!localtime_r(&seconds, &fields) ||
+    if (!local_fields(time_ns, &fields) ||
         strftime(ret_text, OUTPUT_TIME, "%Y-%m-%d %H:%M", &fields) == 0)
+        snprintf(ret_text, OUTPUT_TIME, "?");
+}
+
+void output_local_second(int64_t time_ns, char ret_text[static OUTPUT_TIME])
+{
+    struct tm fields;
+
+    if (!local_fields(time_ns, &fields) ||
+        strftime(ret_text, OUTPUT_TIME, "%Y-%m-%d %H:%M:%S", &fields) == 0)
         snprintf(ret_text, OUTPUT_TIME, "?");
 }
 

@@ -15,6 +15,9 @@
 /* "2025-03-01 14:05", local time. */
 void output_local_time(int64_t time_ns, char ret_text[static OUTPUT_TIME]);
 
+/* "2025-03-01 14:05:09", local time. */
+void output_local_second(int64_t time_ns, char ret_text[static OUTPUT_TIME]);
+
 /* RFC 3339, in UTC: "2025-03-01T13:05:09Z". */
 void output_rfc3339(int64_t time_ns, char ret_text[static OUTPUT_TIME]);
 

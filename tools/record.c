@@ -25,8 +25,11 @@ static bool is_off(const struct cli *cli)
 
 char *record_name(const struct cli *cli)
 {
-    const char *path = cli->store ? store_path(cli->store) : cli->store_path;
-    return audit_file_name(path, is_off(cli) ? NULL : cli->audit);
+    const char *file = is_off(cli) ? NULL : cli->audit;
+    AUTO_FREE char *path =
+        cli->store ? strdup(store_path(cli->store)) : realpath(cli->store_path, NULL);
+
+    return audit_file_name(path ? path : cli->store_path, file);
 }
 
 /* A number that sudo(8) left in the environment. */

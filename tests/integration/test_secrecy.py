@@ -43,6 +43,8 @@ def test_the_store_and_its_log_hold_neither_values_nor_names(store, mount):
     assert b"canary" not in strings
     served.stop()
     assert leaks(store.path.read_bytes()) == []
+    record = b"".join(file.read_bytes() for file in store.records())  # it has names, and no more
+    assert set(leaks(record)) == {NAME, FOLDER}
 
 
 def test_equal_values_and_names_do_not_look_equal(store):
