@@ -332,8 +332,10 @@ static void *run(void *arg)
         until.tv_nsec %= SECOND_NS;
         while (!r->stopped && sem_timedwait(&r->wake, &until) == 0)
             ;
-        sync_now(r);
+        if (!r->stopped)
+            sync_now(r);
     }
+    sync_now(r);
     return NULL;
 }
 
