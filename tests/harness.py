@@ -110,8 +110,11 @@ def end(process, timeout=15):
             processes.remove(process)
 
 
-def eventually(condition, timeout=5):
-    """Wait until condition() is true and return what it gave. An OSError counts as not yet."""
+def eventually(condition, timeout=15):
+    """
+    Wait until condition() is true and return what it gave. An OSError counts as not yet. The timeout
+    is for a machine that is busy with something else; a test of how long something takes measures it.
+    """
     deadline = time.monotonic() + timeout
     while True:
         late = time.monotonic() > deadline
@@ -285,7 +288,7 @@ class Watch:
             data = data[16 + size :]
         return events
 
-    def collect(self, count, timeout=5, quiet=0.1):
+    def collect(self, count, timeout=15, quiet=0.1):
         """Wait for `count` events, and a little for more of them."""
         events = []
         deadline = time.monotonic() + timeout
@@ -494,10 +497,20 @@ def status_of(pid):
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
-def worker_of(daemon):
-    """The pid of the worker of a daemon, a Mount or a pid; there is none for a moment after a kill."""
+def worker_now(daemon):
+    """The pid of the worker of a daemon, a Mount or a pid; None for a moment after a kill."""
     supervisor = daemon.process.pid if isinstance(daemon, Mount) else daemon
     return children_of(supervisor).get("secretfs-worker")
+
+
+def worker_of(daemon, after=None):
+    """The pid of the worker of a daemon, once there is one, and another than `after`."""
+
+    def another():
+        worker = worker_now(daemon)
+        return worker if worker != after else None
+
+    return eventually(another)
 
 
 def freeze(pid):
@@ -511,6 +524,20 @@ def freeze(pid):
     eventually(stands_still)
 
 
+@contextlib.contextmanager
+def standing_still(served):
+    """
+    The worker, and the supervisor, which would put another in the place of a worker that has said
+    nothing for five seconds; one that was stopped itself does not blame it.
+    """
+    pids = [served.process.pid, worker_of(served)]
+    for pid in pids:
+        freeze(pid)
+    yield
+    for pid in reversed(pids):
+        os.kill(pid, signal.SIGCONT)
+
+
 def kill_if_lives(pid):
     """Kill a process that may have ended by itself."""
     with contextlib.suppress(ProcessLookupError):
@@ -521,7 +548,7 @@ def signal_worker(served, signum):
     """To one that lives; the one that was seen may just have ended. Returns its pid."""
 
     def send():
-        worker = worker_of(served)
+        worker = worker_now(served)
         if worker:
             os.kill(worker, signum)
         return worker
@@ -530,8 +557,9 @@ def signal_worker(served, signum):
 
 
 def kill_worker(served):
+    """Returns when it is gone; there may be another already, or not yet."""
     worker = signal_worker(served, signal.SIGKILL)
-    eventually(lambda: worker_of(served) != worker)
+    eventually(lambda: worker_now(served) != worker)
 
 
 def processes_of(served):

@@ -1,5 +1,6 @@
 """Whoever watches hears of each change what a rename(2) or unlink(2) on a local filesystem tells, once."""
 
+import contextlib
 import os
 import random
 import signal
@@ -20,6 +21,8 @@ from harness import (
     kill_worker,
     mounted,
     run,
+    sanitized,
+    standing_still,
     worker_of,
 )
 from load import (
@@ -33,7 +36,7 @@ from load import (
     value,
 )
 
-KILLS = int(os.environ.get("SECRETFS_KILLS", "60"))  # 1000 is the long form
+KILLS = int(os.environ.get("SECRETFS_KILLS", "20" if sanitized() else "60"))  # 1000 is the long form
 
 
 def notifier_of(served):
@@ -132,7 +135,7 @@ def test_a_removal_is_told_of_a_name_that_nobody_has_looked_up(store, mount):
     served = mount().path
     with Watch(served / "dir") as watch:
         store.ctl("rm", "dir/a")
-        assert watch.names(1, timeout=2) == [("DELETE", "a")]
+        assert watch.names(1) == [("DELETE", "a")]
 
 
 def test_a_move_is_told_at_both_places(store, mount):
@@ -276,11 +279,10 @@ def test_directories_that_change_places_at_once(store, mount, held):
     for name in ("x", "y", "gone"):
         assert (path / name / "in").read_bytes() == name.encode()
     with Watch(path) as watch:
-        freeze(worker_of(served))
-        for commands in ("mv x t", "mv y x", "mv t y", "rm gone/in", "rm gone", "mkdir gone"):
-            store.ctl(*commands.split())
-        store.put("gone/in", b"new")
-        os.kill(worker_of(served), signal.SIGCONT)
+        with standing_still(served):
+            for commands in ("mv x t", "mv y x", "mv t y", "rm gone/in", "rm gone", "mkdir gone"):
+                store.ctl(*commands.split())
+            store.put("gone/in", b"new")
         events = [(flags, name) for flags, name in watch.names(6)]
     assert sorted(events) == sorted(
         (f"MOVED_{way}|ISDIR", name) for way in ("FROM", "TO") for name in ("x", "y", "gone")
@@ -314,7 +316,7 @@ def test_moves_of_directories_under_killed_notifiers(store, mount):
         for number in range(10):
             here, there = ("a", "b") if number % 2 == 0 else ("b", "a")
             if number % 3:
-                os.kill(notifier_of(served), signal.SIGKILL)
+                kill_if_lives(notifier_of(served))
             store.ctl("mv", f"{here}/d", f"{there}/d")
             assert (path / there / "d/s").read_bytes() == b"value"
             assert error_of(os.stat, path / here / "d") == "ENOENT"
@@ -354,16 +356,14 @@ def test_a_directory_takes_the_name_of_a_secret_and_back(store, mount):
     served = mount()
     assert (served.path / "a").read_bytes() == b"secret"
     with Watch(served.path) as watch:
-        freeze(worker_of(served))
-        store.ctl("rm", "a")
-        store.ctl("mkdir", "a")
-        os.kill(worker_of(served), signal.SIGCONT)
+        with standing_still(served):
+            store.ctl("rm", "a")
+            store.ctl("mkdir", "a")
         eventually((served.path / "a").is_dir)
         assert ("MOVED_TO|ISDIR", "a") in watch.names(1)
-        freeze(worker_of(served))
-        store.ctl("rm", "a")
-        store.put("a", b"secret again")
-        os.kill(worker_of(served), signal.SIGCONT)
+        with standing_still(served):
+            store.ctl("rm", "a")
+            store.put("a", b"secret again")
         eventually((served.path / "a").is_file)
         assert ("MOVED_TO", "a") in watch.names(1)
     assert (served.path / "a").read_bytes() == b"secret again"
@@ -502,23 +502,15 @@ def looked_up_at(path, names):
     return tree
 
 
-def without_a_turn(store, served):
-    """The worker stands still, and finds all of it at once."""
-    freeze(worker_of(served))
-    yield
-    os.kill(worker_of(served), signal.SIGCONT)
-    yield
-
-
-def without_a_worker(store, served):
+@contextlib.contextmanager
+def without_a_worker(served):
     freeze(served.process.pid)
     kill_worker(served)
     yield
     os.kill(served.process.pid, signal.SIGCONT)
-    yield
 
 
-@pytest.mark.parametrize("condition", [without_a_turn, without_a_worker])
+@pytest.mark.parametrize("condition", [standing_still, without_a_worker])
 def test_many_changes_at_once_leave_nothing_stale(store, mount, condition):
     store.wait = False
     store.quick = True
@@ -526,10 +518,8 @@ def test_many_changes_at_once_leave_nothing_stale(store, mount, condition):
     served = mount()
     before = stored(store)
     assert shown_at(served.path) == before
-    steps = condition(store, served)
-    next(steps)
-    commit(store, CHANGES)
-    next(steps)
+    with condition(served):
+        commit(store, CHANGES)
     after = stored(store)
     names = sorted({*before, *after, "t", "brief", "d2/y", "outer/inner", "elsewhere"})
     eventually(lambda: looked_up_at(served.path, names) == after)
@@ -549,9 +539,8 @@ def test_changes_at_once_are_told_once_each(store, mount):
     served = mount()
     shown_at(served.path)
     with Watch(served.path, flags=["MOVED_TO", "DELETE", "CREATE", "MOVED_FROM"]) as watch:
-        freeze(worker_of(served))
-        commit(store, CHANGES)
-        os.kill(worker_of(served), signal.SIGCONT)
+        with standing_still(served):
+            commit(store, CHANGES)
         events = watch.names(20, quiet=0.5)
     files = "rotated back anew elsewhere moved swapped other restored directory"
     folders = "d2 d1 inner secret empty new"
@@ -571,15 +560,13 @@ def test_what_was_committed_while_no_worker_lived_is_told_late_and_once(store, m
         assert (served.path / path).read_bytes() == b"old"
     with Watch(served.path) as watch:
         for number in range(3):
-            freeze(served.process.pid)
-            kill_worker(served)
-            store.put("a", b"a %d" % number)
-            store.put("b", b"b %d" % number)
-            store.put("new %d" % number, b"new")
-            if number == 2:
-                store.ctl("rm", "removed")
-                store.ctl("rm", "unread")
-            os.kill(served.process.pid, signal.SIGCONT)
+            with without_a_worker(served):
+                store.put("a", b"a %d" % number)
+                store.put("b", b"b %d" % number)
+                store.put("new %d" % number, b"new")
+                if number == 2:
+                    store.ctl("rm", "removed")
+                    store.ctl("rm", "unread")
             events = watch.names(5 if number == 2 else 3, quiet=0.3)
             expected = moved_to("a", "b", "new %d" % number)
             assert events[:3] == expected
@@ -590,16 +577,24 @@ def test_what_was_committed_while_no_worker_lived_is_told_late_and_once(store, m
 # ---- Killed, stopped, in the way -----------------------------------------------------------------
 
 
+def another_than(last, served, name):
+    """The pid of the child of that name, once it is not the one that was killed last."""
+
+    def another():
+        pid = child_of(served, name)
+        return pid if pid != last else None
+
+    return eventually(another)
+
+
 def kill_some(served, names, count, seed):
     """Kill the daemon's children of these names at random, each only once."""
     chance = random.Random(seed)
     last = {}
     for _ in range(count):
         name = chance.choice(names)
-        eventually(lambda name=name: child_of(served, name) not in (None, last.get(name)))
-        last[name] = child_of(served, name) or last.get(name)
-        if last[name]:
-            os.kill(last[name], signal.SIGKILL)
+        last[name] = another_than(last.get(name), served, name)
+        kill_if_lives(last[name])
         time.sleep(chance.random() * 0.03)
     return count
 
@@ -612,7 +607,7 @@ def rotate_while(store, served, watch, killer):
         name = "ab"[number % 2]
         store.put(name, value(number))
         committed = time.monotonic()
-        events += eventually(watch.read, timeout=10)
+        events += eventually(watch.read)
         late.append(time.monotonic() - committed)
         assert number_of((served.path / name).read_bytes()) == number
         assert len(events) == number - 1, events[-3:]
@@ -701,7 +696,7 @@ def test_a_notifier_that_stands_still_delays_names_and_no_reader(store, mount, f
         stop.touch()
         results = [reader.child.result() for reader in readers]
         stood = still.result()
-    assert first <= 5.5 + stood and second <= 1 + stood
+    assert first <= 7 + stood and second <= 2 + stood
     longest = LONGEST_CALL_S + stood
     assert all(errors == [] and taken <= longest for _, taken, errors in results), results
     os.kill(notifier, signal.SIGCONT)
@@ -834,7 +829,7 @@ def test_a_killed_supervisor_leaves_nothing_that_hangs(store, mount, folder, mea
     finally:
         stop.touch()
         writer.result()
-        limit = 1 + still.result()
+        limit = LONGEST_CALL_S + still.result()
     # Nobody waits for the processes that go; on a busy machine they take their time.
     assert max(cut_off) <= limit and max(cleaned) <= limit and max(gone) <= limit + 4
     while mounted(place):

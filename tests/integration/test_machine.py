@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import FAILED, Store, eventually, freeze, one_line, processes_of
+from harness import FAILED, Store, eventually, freeze, kill_worker, one_line, processes_of
 
 
 def test_a_machine_that_was_suspended_goes_on(store, mount):
@@ -63,7 +63,7 @@ def test_a_full_disk_stops_writers_and_no_reader(small_disk, mount):
     line = store.refuses(FAILED, "put", "a", input=b"x" * 100_000)
     assert "space" in line or "full" in line
     assert (served.path / "a").read_bytes() == b"value"
-    os.kill(processes_of(served)["secretfs-worker"], signal.SIGKILL)
+    kill_worker(served)
     assert (served.path / "b").read_bytes() == b"other"
     (small_disk / "ballast").unlink()
     store.put("a", b"rotated")

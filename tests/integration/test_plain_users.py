@@ -77,11 +77,11 @@ def put(store, path, value, *options):
 
 
 def kill_worker(pid):
-    os.kill(eventually(lambda: worker_of(pid)), signal.SIGKILL)
+    os.kill(worker_of(pid), signal.SIGKILL)
 
 
 def check_rights_of_worker(pid, others_filters=0):
-    status = status_of(eventually(lambda: worker_of(pid)))
+    status = status_of(worker_of(pid))
     assert {name: int(status[name], 16) for name in PRIVILEGES} == dict.fromkeys(PRIVILEGES, 0)
     assert status["Uid"].split() == [str(USER)] * 4
     assert status["NoNewPrivs"] == "1"

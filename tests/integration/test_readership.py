@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness import (
     NOT_FOUND,
     end,
     eventually,
+    freeze,
     identity,
     kill_worker,
     one_line,
@@ -403,9 +405,9 @@ def test_killed_workers_lose_no_open(store, served, reader):
     busy = [spawn(["/usr/bin/python3", "-c", script, served.path / "a"]) for _ in range(2)]
     kills = 0
     while any(one.poll() is None for one in busy):
-        signal_worker(served, 9)
+        killed = signal_worker(served, signal.SIGKILL)
         kills += 1
-        eventually(lambda: worker_of(served))
+        worker_of(served, after=killed)
         time.sleep(0.02)
     assert [end(one, 60) for one in busy] == [0, 0]
     told = store.json("readers", "a")
@@ -470,9 +472,9 @@ def test_a_daemon_that_says_nothing_is_told(store, served, mount):
     other = mount()
     socket_of(other)
     run(["cat", served.path / "a"])
-    os.kill(other.process.pid, 19)
+    freeze(other.process.pid)
     done = run(store.argv("readers", "a"), status=FAILED)
-    os.kill(other.process.pid, 18)
+    os.kill(other.process.pid, signal.SIGCONT)
     line = one_line(done.stderr, "secretctl")
     assert str(other.path) in line and "timed out" in line
     assert b"v1" in done.stdout
@@ -481,9 +483,13 @@ def test_a_daemon_that_says_nothing_is_told(store, served, mount):
 def test_looking_at_a_process_holds_nothing_else_up(store, served):
     """It may have to wait, in the kernel, for what only a worker can answer."""
     pid = served.process.pid
-    names = {task.name: (task / "comm").read_text() for task in Path(f"/proc/{pid}/task").iterdir()}
-    [thread] = [task for task, name in names.items() if name == "secretfs-record\n"]
-    argv = ["strace", "-q", "-p", thread, "-e", "inject=openat:delay_enter=10s", "-o", "/dev/null"]
+    def recorder():
+        names = {task.name: (task / "comm").read_text() for task in Path(f"/proc/{pid}/task").iterdir()}
+        return next((task for task, name in names.items() if name == "secretfs-record
+"), None)
+
+    thread = eventually(recorder)
+    argv = ["strace", "-q", "-p", thread, "-e", "inject=openat:delay_enter=30s", "-o", "/dev/null"]
     tracer = spawn(argv, stderr=subprocess.DEVNULL)
     status = Path(f"/proc/{pid}/task/{thread}/status")
     eventually(lambda: "TracerPid:\t0" not in status.read_text())
@@ -494,7 +500,7 @@ def test_looking_at_a_process_holds_nothing_else_up(store, served):
     assert (served.path / "a").read_bytes() == b"two"
     done = run(store.argv("readers", "a"), status=FAILED)
     assert "timed out" in one_line(done.stderr, "secretctl")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20, "far from 30 s"
     tracer.kill()
     end(tracer)
     eventually(lambda: [entry["pid"] for entry in store.json("readers", "a")["readers"]])

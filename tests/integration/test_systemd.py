@@ -26,6 +26,7 @@ from harness import (
     eventually,
     freeze,
     fresh_folder,
+    kill_worker,
     remove_folder,
     run,
     spawn,
@@ -196,12 +197,11 @@ def test_the_daemon_lives_on_what_the_unit_leaves_it(unit, store, folder, owner)
         assert allowed.bit_count() == len(values(unit, "CapabilityBoundingSet"))
         assert "\nSeccomp:\t2\n" in status and "\nNoNewPrivs:\t1\n" in status
         assert (served.path / "a").read_bytes() == b"value"
-        os.kill(worker_of(served), signal.SIGKILL)
-        eventually(lambda: worker_of(served))
+        kill_worker(served)
         store.put("a", b"rotated")
         eventually(lambda: (served.path / "a").read_bytes() == b"rotated")
         served.process.send_signal(signal.SIGHUP)
-        eventually(lambda: "upgraded to" in served.log.read_text(), timeout=15)
+        eventually(lambda: "upgraded to" in served.log.read_text())
         store.put("a", b"again")
         eventually(lambda: (served.path / "a").read_bytes() == b"again")
         served.stop()
