@@ -7,7 +7,19 @@ import struct
 from pathlib import Path
 
 import harness
-from harness import FAILED, SECRETFS, eventually, exchange, freeze, identity, one_line, run, worker_of
+from harness import (
+    FAILED,
+    SECRETFS,
+    eventually,
+    exchange,
+    freeze,
+    identity,
+    kill_worker,
+    one_line,
+    run,
+    worker_now,
+    worker_of,
+)
 
 FOLDER = Path("/run/secretfs")
 
@@ -17,21 +29,28 @@ def socket_of(served):
     return eventually(lambda: next(iter(FOLDER.glob(f"*.{served.process.pid}")), None))
 
 
+def answers(store, count):
+    """What so many daemons say, by their mounts, once all of them answer in time."""
+
+    def all_of_them():
+        daemons = store.json("status")["daemons"]
+        told = {daemon["mount"]: daemon for daemon in daemons if "error" not in daemon}
+        return len(told) == len(daemons) == count and told
+
+    return eventually(all_of_them)
+
+
 def test_status_tells_of_each_daemon(store, mount):
     store.put("a", b"value")
     one, two = mount(), mount()
-    for served in (one, two):
-        socket_of(served)
-    daemons = {daemon["mount"]: daemon for daemon in store.json("status")["daemons"]}
+    daemons = answers(store, 2)
     assert set(daemons) == {str(one.path), str(two.path)}
     assert daemons[str(one.path)]["pid"] == one.process.pid
     assert daemons[str(one.path)]["restarts"] == 0
     generation = store.json("status")["generation"]
-    eventually(
-        lambda: {d["generation"] for d in store.json("status")["daemons"]} == {generation}
-    )
-    os.kill(worker_of(one), signal.SIGKILL)
-    eventually(lambda: sorted(d["restarts"] for d in store.json("status")["daemons"]) == [0, 1])
+    eventually(lambda: {d["generation"] for d in answers(store, 2).values()} == {generation})
+    kill_worker(one)
+    eventually(lambda: sorted(d["restarts"] for d in answers(store, 2).values()) == [0, 1])
     assert f"{two.path}, pid {two.process.pid}, shows generation" in store.ctl("status").decode()
 
 
@@ -84,7 +103,7 @@ def test_nobody_can_hold_the_daemon_up(store, mount):
         if message:
             connection.send(message)
         connections.append(connection)
-    os.kill(worker_of(served), signal.SIGKILL)
+    kill_worker(served)
     assert (served.path / "a").read_bytes() == b"value"
     eventually(lambda: [d["pid"] for d in store.json("status")["daemons"]] == [served.process.pid])
     for connection in connections:
@@ -99,7 +118,7 @@ def test_upgrade_goes_on_with_the_new_program(store, mount, movable):
         before = worker_of(served)
         exchange(movable, SECRETFS)
         assert store.ctl("upgrade") == b""
-        assert worker_of(served) != before
+        assert worker_now(served) != before
         assert os.path.samefile(f"/proc/{worker_of(served)}/exe", movable)
         assert (served.path / "a").read_bytes() == b"value"
 
