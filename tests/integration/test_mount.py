@@ -1,6 +1,7 @@
 """mount(8), umount(8) and fstab: the daemon in the background. In mounts of the test's own, so that
 nothing is put into the /sbin and /dev of the machine."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -22,11 +23,14 @@ from harness import (
     connections,
     error_of,
     eventually,
+    kill_if_lives,
     mount_namespace,
     mounted,
     mounts_below,
     one_line,
     run,
+    status_of,
+    worker_of,
 )
 
 DEVICES = {"fuse": (10, 229), "null": (1, 3), "urandom": (1, 9)}
@@ -51,15 +55,19 @@ def private(folder):
                     subprocess.run(["umount", "-l", mount["path"]], check=False)
     finally:
         for daemon in daemons:
-            if command(daemon):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(daemon, signal.SIGTERM)
             ends(daemon)
 
 
 def daemons_of(folder):
-    """The pids of daemons for a store in that folder, without their workers."""
-    found = run(["pgrep", "-x", "secretfs"], status=None).stdout.split()
-    return [pid for pid in map(int, found) if str(folder).encode() in command(pid)]
+    """
+    The pids of daemons for a store in that folder, without their workers; one of those that has just
+    been forked looks like a daemon.
+    """
+    found = map(int, run(["pgrep", "-x", "secretfs"], status=None).stdout.split())
+    found = {pid: status_of(pid) for pid in found if str(folder).encode() in command(pid)}
+    return [pid for pid, status in found.items() if status and int(status["PPid"]) not in found]
 
 
 def command(pid):
@@ -69,14 +77,13 @@ def command(pid):
         return b""
 
 
-def ends(pid, timeout=10):
+def ends(pid):
     """Wait for the end of a process that is nobody's child here."""
-    deadline = time.monotonic() + timeout
-    while command(pid):
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            raise AssertionError(f"process {pid} did not end within {timeout} s")
-        time.sleep(0.01)
+    try:
+        eventually(lambda: not command(pid))
+    except AssertionError:
+        kill_if_lives(pid)
+        raise
 
 
 def served(folder):
@@ -127,13 +134,10 @@ def test_a_killed_worker_and_an_upgrade_in_the_background(filled, folder, privat
     run(mount_words(filled, folder))
     daemon = served(folder)
 
-    def worker():
-        return children_of(daemon).get("secretfs-worker")
-
-    for signum, to in ((signal.SIGKILL, worker), (signal.SIGHUP, lambda: daemon)):
-        before = worker()
-        os.kill(to(), signum)
-        eventually(lambda last=before: worker() not in (None, last))
+    for signum in (signal.SIGKILL, signal.SIGHUP):
+        before = worker_of(daemon)
+        os.kill(before if signum == signal.SIGKILL else daemon, signum)
+        worker_of(daemon, after=before)
         assert (folder / "mnt/a").read_bytes() == b"value"
     os.kill(daemon, signal.SIGTERM)
     ends(daemon)
@@ -211,7 +215,7 @@ def test_a_daemon_killed_before_it_serves_is_a_failure(filled, folder, private):
     try:
         eventually(lambda: command_names(process.pid))
         os.kill(command_names(process.pid)[0], signal.SIGKILL)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
     finally:
         process.kill()
         os.close(writer)
@@ -300,7 +304,7 @@ def test_a_mount_that_is_only_tried(filled, folder, private):
 def syslog(private):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind("/dev/log")
-        log.settimeout(10)
+        log.settimeout(30)
         yield log
 
 
@@ -321,11 +325,11 @@ def test_syslog_hears_from_supervisor_and_worker(filled, folder, syslog):
     daemon = served(folder)
     serving = f"secretfs[{daemon}]: serving {filled.path} at {folder / 'mnt'}"
     assert message(syslog, "serving") == (INFO, serving)
-    worker = children_of(daemon)["secretfs-worker"]
+    worker = worker_of(daemon)
     os.kill(worker, signal.SIGKILL)
     priority, text = message(syslog, "died")
     assert priority == WARNING and "signal 9" in text
-    eventually(lambda: children_of(daemon).get("secretfs-worker") not in (None, worker))
+    worker_of(daemon, after=worker)
     assert error_of(os.stat, folder / "mnt/missing") == "ENOENT", "the next worker serves"
     filled.path.unlink()
     priority, text = message(syslog, "removed")
@@ -351,8 +355,8 @@ def test_a_syslog_that_comes_later_is_found(filled, folder, private):
     daemon = served(folder)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind("/dev/log")
-        log.settimeout(10)
-        os.kill(command_names(daemon)[0], signal.SIGKILL)
+        log.settimeout(30)
+        os.kill(worker_of(daemon), signal.SIGKILL)
         assert message(log, "died")[0] == WARNING
     assert error_of(os.listdir, folder / "mnt") is None
     run(["umount", folder / "mnt"])
