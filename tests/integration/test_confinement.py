@@ -19,6 +19,7 @@ from harness import (
     as_user,
     error_of,
     eventually,
+    kill_worker,
     processes_of,
     sanitized,
     status_of,
@@ -173,6 +174,8 @@ def check_rights(name, pid, served):
             assert int(status[kind], 16) & ~rights.capabilities == 0, kind
     assert status["NoNewPrivs"] == str(int(rights.no_new_privs))
     assert status["Seccomp"] == ("2" if rights.seccomp and not sanitized() else "0")
+    with contextlib.suppress(AssertionError):  # one for a moment is no right to spare
+        eventually(lambda: descriptors_of(pid, served) == rights.descriptors, timeout=5)
     assert descriptors_of(pid, served) == rights.descriptors
     environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     names = {entry.split(b"=")[0] for entry in environment}
@@ -199,7 +202,7 @@ def test_every_process_is_in_the_table_of_rights(served):
 @pytest.mark.parametrize("kills", [0, 3])
 def test_each_process_has_its_rights_and_no_more(served, kills):
     for _ in range(kills):
-        os.kill(worker_of(served), signal.SIGKILL)
+        kill_worker(served)
         os.statvfs(served.path)  # always a request, so another worker serves
     assert (served.path / "a").read_bytes() == b"value"
     for name, pid in processes_of(served).items():
@@ -306,7 +309,7 @@ def test_a_value_that_was_read_is_nowhere_in_the_daemon(store, mount, size):
     assert (served.path / "a").read_bytes().startswith(canary)
     time.sleep(1)
     for pid in processes_of(served).values():
-        assert hits(pid, canary) == []
+        eventually(lambda pid=pid: hits(pid, canary) == [], timeout=1)  # it may wait for its turn
         for link in Path(f"/proc/{pid}/fd").iterdir():
             if link.is_file():
                 assert canary not in link.read_bytes(), os.readlink(link)
