@@ -126,9 +126,9 @@ def test_a_run_over_all_that_is_due(store, command):
     store.put("kept", b"x")
     store.ctl(*command)
     generation = store.json("status")["generation"]
-    store.ctl("rm", "--recovery", "1s", "dir/a", "b")
-    store.ctl("rm", "--recovery", "1s", "dir")
     store.ctl("rm", "kept")
+    store.ctl("rm", "--recovery", "3s", "dir/a", "b")  # not over before the next command, which would
+    store.ctl("rm", "--recovery", "3s", "dir")  # purge them
     wait_until_over(store, "dir")
     store.ctl(*command)
     assert deleted(store) == ["kept"]

@@ -24,6 +24,7 @@ from harness import (
     error_of,
     eventually,
     freeze,
+    kill_if_lives,
     run,
     worker_of,
 )
@@ -281,7 +282,7 @@ def test_killed_workers_and_new_daemons_cut_off_as_well(store, mount):
                 os.kill(worker, signal.SIGKILL)
             assert held.error() == error_of(open, served.path / f"a{number}") == "EKEYREVOKED"
             assert mapper.end() == BUS
-            eventually(lambda last=worker: worker_of(served) not in (None, last), timeout=10)
+            worker_of(served, after=worker)
     served.stop()
     assert error_of(open, mount().path / "a1") == "EKEYREVOKED"
 
@@ -297,10 +298,10 @@ def test_a_change_that_no_worker_saw_is_not_lost(store, mount):
         worker = worker_of(served)
         freeze(worker)
         store.ctl("revoke", f"a{number}")
-        os.kill(worker, signal.SIGKILL)
-        eventually(lambda held=held: held.error() == "EKEYREVOKED", timeout=10)
+        kill_if_lives(worker)  # one that stands still for long is killed by the supervisor
+        eventually(lambda held=held: held.error() == "EKEYREVOKED")
         os.close(held.fd)
-        eventually(lambda last=worker: worker_of(served) not in (None, last), timeout=10)
+        worker_of(served, after=worker)
 
 
 # ---- Expiry --------------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ def test_a_secret_expires_to_the_second(store, mount, options, measured):
     store.quick = True
     for number in range(4):
         store.put("a", LARGE, "--force")
-        text, when = at(1.2)
+        text, when = at(1.8)
         store.ctl("expire", "a", text)
         with Held(served.path / "a") as held:
             mapper = Mapper(served.path / "a", PRIVATE)
@@ -332,23 +333,26 @@ def test_a_secret_expires_to_the_second(store, mount, options, measured):
             store.ctl("expire", "a", "never")
             assert held.read() == (served.path / "a").read_bytes() == LARGE
     measured(f"the last read that succeeded ended {max(lates) * 1000:.1f} ms after the time at most")
-    assert max(lates) < 0.5
+    assert max(lates) < 1
     assert "expired" not in served.log.read_text()
 
 
 def test_an_expiry_that_is_changed_before_it_is_due(store, mount):
+    store.quick = True
+    text, due = at(3.5)
+    later, _ = at(6.5)
     for name in "abcd":
-        store.put(name, b"value", "--expires", "1s")
+        store.put(name, b"value", "--expires", text)
     served = mount()
     holders = {name: Held(served.path / name) for name in "abcd"}
-    for name, when in zip("abc", ("never", "1h", "2s")):
+    for name, when in zip("abc", ("never", "1h", later)):
         store.ctl("expire", name, when)
-    begun = time.time()
-    assert [held.read() for name, held in holders.items() if name != "d"] == [b"value"] * 3
-    sleep_until(begun + 1.2)
-    assert [held.error() for held in holders.values()] == [None, None, None, "EKEYEXPIRED"]
-    sleep_until(begun + 2.2)
-    assert [held.error() for held in holders.values()] == [None, None, "EKEYEXPIRED", "EKEYEXPIRED"]
+    assert [held.read() for held in holders.values()] == [b"value"] * 4
+    for name in "dc":
+        eventually(lambda held=holders[name]: held.error() == "EKEYEXPIRED")
+        assert time.time() >= (due if name == "d" else due + 3)
+        left = [held.error() for held in holders.values()].count(None)
+        assert left == (3 if name == "d" else 2)
     store.ctl("expire", "b", "0s")  # at once
     assert [holders[name].error() for name in "ab"] == [None, "EKEYEXPIRED"]
     store.ctl("expire", "d", "1h")  # and back
@@ -384,11 +388,11 @@ def test_many_expire_at_once(store, mount):
     while time.time() < when - 1.5:
         names.append(f"s{len(names)}")
         store.put(names[-1], b"value", "--expires", text)
-    assert len(names) > 10
+    assert len(names) > 4
     holders = [Held(served.path / name) for name in names]
     assert all(held.read() == b"value" for held in holders)
-    sleep_until(when + 0.2)
-    assert {held.error() for held in holders} == {"EKEYEXPIRED"}
+    sleep_until(when)
+    eventually(lambda: {held.error() for held in holders} == {"EKEYEXPIRED"})
     for held in holders:
         os.close(held.fd)
 
@@ -399,7 +403,7 @@ def test_a_worker_that_is_killed_around_an_expiry(store, mount, before):
     served = mount()
     for number in range(3):
         store.put(f"a{number}", LARGE)
-        text, when = at(0.8)
+        text, when = at(1.3)
         store.ctl("expire", f"a{number}", text)
         with Held(served.path / f"a{number}") as held:
             assert held.read() == LARGE
@@ -407,7 +411,7 @@ def test_a_worker_that_is_killed_around_an_expiry(store, mount, before):
             worker = worker_of(served)
             sleep_until(when - before)
             os.kill(worker, signal.SIGKILL)
-            eventually(lambda last=worker: worker_of(served) not in (None, last), timeout=10)
+            worker_of(served, after=worker)
             sleep_until(when)
             eventually(lambda held=held: held.error() == "EKEYEXPIRED")
             assert mapper.end() == BUS
@@ -415,17 +419,19 @@ def test_a_worker_that_is_killed_around_an_expiry(store, mount, before):
 
 def test_an_expiry_while_no_worker_runs(store, mount):
     """A worker that stands still over the time is replaced; the new one finds what is cached."""
+    store.quick = True
     store.put("a", LARGE)
     served = mount()
     with Held(served.path / "a") as held:
         assert held.read() == LARGE
-        store.ctl("expire", "a", "1s")
         worker = worker_of(served)
+        text, when = at(2)
+        store.ctl("expire", "a", text)
         freeze(worker)
-        time.sleep(1.2)
+        sleep_until(when + 0.2)
         assert os.pread(held.fd, 4096, 0) == LARGE[:4096]  # the kernel's; nobody could tell it
-        os.kill(worker, signal.SIGKILL)
-        eventually(lambda: held.error() == "EKEYEXPIRED", timeout=10)
+        kill_if_lives(worker)
+        eventually(lambda: held.error() == "EKEYEXPIRED")
         served.stop()
     assert error_of(open, mount().path / "a") == "EKEYEXPIRED"
 
