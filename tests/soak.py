@@ -59,8 +59,23 @@ def read_always(folder, count):
     return failed, first
 
 
-def measure(pid):
-    """Resident, proportional and private dirty memory in KiB, and the number of descriptors."""
+def descriptors(pid, before):
+    """How many there are, once there are no more than `before`: what was under way is closed soon."""
+    deadline = time.monotonic() + 5
+    while True:
+        count = len(os.listdir(f"/proc/{pid}/fd"))
+        if count <= before or time.monotonic() > deadline:
+            return count
+        time.sleep(0.005)
+
+
+def measure(pid, before):
+    """
+    Resident, proportional and private dirty memory in KiB, and the number of descriptors; `before`
+    are the measures that there are, the first of which comes after a longer rest.
+    """
+    if not before:
+        time.sleep(0.5)
     fields = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value, _ = line.split()
@@ -69,7 +84,7 @@ def measure(pid):
         "Rss": fields["Rss"],
         "Pss": fields["Pss"],
         "private": fields["Private_Dirty"],
-        "fds": len(os.listdir(f"/proc/{pid}/fd")),
+        "fds": descriptors(pid, before[0]["fds"] if before else 1 << 20),
     }
 
 
@@ -123,9 +138,9 @@ class Soak:
         self.rotate(rotations)
         self.finish(readers, opens)
         pids = processes_of(self.served)
-        self.workers[-1].append(measure(pids["secretfs-worker"]))
-        self.lasting["supervisor"].append(measure(pids["secretfs"]))
-        self.lasting["notifier"].append(measure(pids["secretfs-notify"]))
+        self.workers[-1].append(measure(pids["secretfs-worker"], self.workers[0]))
+        for name, process in (("supervisor", "secretfs"), ("notifier", "secretfs-notify")):
+            self.lasting[name].append(measure(pids[process], self.lasting[name]))
 
     def run(self):
         """True where all was done in time."""
