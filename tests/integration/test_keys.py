@@ -48,7 +48,7 @@ def sleeper(machine):
     process = subprocess.Popen(
         [str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    eventually(lambda: (folder / "pid").read_text())
+    eventually(lambda: (folder / "pid").read_text().endswith("\n"))
     yield SimpleNamespace(process=process, begun=begun, folder=folder)
     process.terminate()  # with the command, where no test has waited for its end
     process.wait()
@@ -557,11 +557,11 @@ def test_a_command_that_gives_no_key_is_refused(store, folder, text, reason):
 def test_a_child_that_keeps_the_output_open_is_not_waited_for(store, folder):
     command = key_command(folder)
     store.ctl("key", "add", "--new-unlock-command", command)
-    child = f"setsid sh -c 'echo $$ > {folder}/pid; exec sleep 20' 2>/dev/null &"
+    child = f"setsid sh -c 'echo $$ > {folder}/pid; exec sleep 60' 2>/dev/null &"
     script(command, f"{child} while [ ! -s {folder}/pid ]; do sleep 0.01; done; cat {command}.key")
     begun = time.monotonic()
     opening(store, "--unlock-command", command).ctl("ls")
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
 
 
@@ -615,11 +615,11 @@ def test_an_interrupted_command_is_dead(store, folder):
     command = script(folder / "unlock", f"echo $$ > {folder}/pid; exec sleep 300")
     argv = opening(store, "--unlock-command", command).argv("ls")
     process = subprocess.Popen([str(word) for word in argv], stderr=subprocess.PIPE)
-    pid = int(eventually(lambda: (folder / "pid").read_text()))
+    pid = int(eventually((folder / "pid").read_text))
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGTERM, stderr
-    assert is_dead(pid)
+    eventually(lambda: is_dead(pid))
 
 
 def test_a_command_has_ten_seconds(sleeper):
@@ -627,4 +627,4 @@ def test_a_command_has_ten_seconds(sleeper):
     assert time.monotonic() - sleeper.begun >= 10
     assert sleeper.process.returncode == LOCKED
     assert "10 s" in one_line(stderr, "secretctl")
-    assert is_dead(int((sleeper.folder / "pid").read_text()))
+    eventually(lambda: is_dead(int((sleeper.folder / "pid").read_text())))
