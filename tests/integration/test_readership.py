@@ -485,8 +485,7 @@ def test_looking_at_a_process_holds_nothing_else_up(store, served):
     pid = served.process.pid
     def recorder():
         names = {task.name: (task / "comm").read_text() for task in Path(f"/proc/{pid}/task").iterdir()}
-        return next((task for task, name in names.items() if name == "secretfs-record
-"), None)
+        return next((task for task, name in names.items() if name == "secretfs-record\n"), None)
 
     thread = eventually(recorder)
     argv = ["strace", "-q", "-p", thread, "-e", "inject=openat:delay_enter=30s", "-o", "/dev/null"]

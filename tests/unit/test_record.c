@@ -117,39 +117,43 @@ static void add_all_rules(struct store_rules *rules)
     assert_int_equal(rules->kinds[STORE_RULE_EXECUTABLE].bytes, STORE_RULES_BYTES);
 }
 
+static void set_name(struct node_record *n, const char *name)
+{
+    memset(n->name, 0, sizeof n->name);
+    strcpy(n->name, name);
+    n->name_len = strlen(name);
+}
+
+static struct node_record a_pending_secret(void)
+{
+    struct node_record n = a_rotated_secret();
+    set_name(&n, "key");
+    n.details.pending = 20;
+    n.details.next_number = 4;
+    n.details.version_count = 2;
+    n.details.versions[1] = (struct store_version){20, 3, STORE_VALUE_MAX, 300, 0};
+    n.details.rotation = (struct store_rotation){.every_s = 86400};
+    return n;
+}
+
 static struct node_record a_secret_in_rotation(void)
 {
-    struct node_record n = {
-        .id = 17,
-        .kind = STORE_SECRET,
-        .parent = 16,
-        .name = "role",
-        .name_len = 4,
-        .created_ns = 100,
-        .changed_ns = 300,
-        .linked_ns = 301,
-        .policy = policy_make(70, 71, 0400),
-        .details = {.current = 18,
-                    .pending = 20,
-                    .next_number = 4,
-                    .version_count = 2,
-                    .versions = {{18, 1, 5, 100, 0}, {20, 3, STORE_VALUE_MAX, 300, 0}},
-                    .rotation = {.every_s = 86400,
-                                 .generator = "hex:32",
-                                 .rotator = "postgresql",
-                                 .timeout_s = 90,
-                                 .step = STORE_STEP_SET,
-                                 .old_number = 1,
-                                 .new_number = 3}}};
+    struct node_record n = a_pending_secret();
+    set_name(&n, "role");
+    n.details.rotation = (struct store_rotation){.every_s = 86400,
+                                                 .generator = "hex:32",
+                                                 .rotator = "postgresql",
+                                                 .timeout_s = 90,
+                                                 .step = STORE_STEP_SET,
+                                                 .old_number = 1,
+                                                 .new_number = 3};
     return n;
 }
 
 static struct node_record a_revoked_secret(void)
 {
     struct node_record n = a_secret();
-    memset(n.name, 0, sizeof n.name);
-    strcpy(n.name, "old");
-    n.name_len = 3;
+    set_name(&n, "old");
     n.policy = policy_make(0, 0, 0400);
     memset(n.details.description, 0, sizeof n.details.description);
     n.details.versions[0].revoked_ns = 400;
@@ -158,31 +162,10 @@ static struct node_record a_revoked_secret(void)
     return n;
 }
 
-static struct node_record a_pending_secret(void)
-{
-    struct node_record n = {.id = 17,
-                            .kind = STORE_SECRET,
-                            .parent = 16,
-                            .name = "key",
-                            .name_len = 3,
-                            .created_ns = 100,
-                            .changed_ns = 300,
-                            .linked_ns = 301,
-                            .policy = policy_make(70, 71, 0400),
-                            .details = {.current = 18,
-                                        .pending = 20,
-                                        .next_number = 4,
-                                        .version_count = 2,
-                                        .versions = {{18, 1, 5, 100, 0}, {20, 3, 1048576, 300, 0}},
-                                        .rotation = {.every_s = 86400}}};
-    return n;
-}
-
 static struct node_record a_removed_directory(void)
 {
     struct node_record n = a_directory(17);
-    strcpy(n.name, "gone");
-    n.name_len = 4;
+    set_name(&n, "gone");
     n.changed_ns = 9;
     n.purge_ns = 9;
     n.policy = policy_make(0, 0, 0755);
