@@ -96,7 +96,7 @@ def kernel_stacks(pid):
     return "\n".join(stacks)
 
 
-def end(process, timeout=15):
+def end(process, timeout=30):
     """Wait for a program's end; kill it where it does not come. Returns the exit status."""
     try:
         return process.wait(timeout)
@@ -429,7 +429,7 @@ class Mount:
                 **spawning,
             )
         try:
-            eventually(self._serving, timeout=20)
+            eventually(self._serving, timeout=30)
         except BaseException:
             self.close()
             raise

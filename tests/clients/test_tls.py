@@ -58,7 +58,7 @@ def put_pair(store, pair):
 def name_served(port, trusted):
     """Shake hands, trusting one certificate; its common name, or None if it is another."""
     context = ssl.create_default_context(cafile=trusted)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
         try:
             with context.wrap_socket(plain, server_hostname="localhost") as secured:
                 return dict(pair[0] for pair in secured.getpeercert()["subject"])["commonName"]
@@ -170,7 +170,7 @@ def test_nginx_serves_with_the_key_and_after_a_rotation(store, mount, certificat
     port = nginx(root)
     url, trusted = f"https://localhost:{port}/", folder / "first.crt"
     with urllib.request.urlopen(
-        url, context=ssl.create_default_context(cafile=trusted), timeout=5
+        url, context=ssl.create_default_context(cafile=trusted), timeout=30
     ) as page:
         assert page.read() == b"served"
     assert run(["curl", "-sS", "--ipv4", "--cacert", trusted, url]).stdout == b"served"
@@ -198,7 +198,7 @@ def test_nginx_follows_rotations_and_fails_no_request(store, mount, certificates
     def fetch():
         while not ended.is_set():
             try:
-                with urllib.request.urlopen(f"https://localhost:{port}/", context=trusting, timeout=5) as page:
+                with urllib.request.urlopen(f"https://localhost:{port}/", context=trusting, timeout=30) as page:
                     served.append(page.read())
             except OSError as error:
                 failures.append(repr(error))

@@ -206,7 +206,7 @@ def test_a_locked_store_is_no_bad_one(store, mount):
 def test_the_service_manager_is_told(store, broken, folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(folder / "notify"))
-        manager.settimeout(15)
+        manager.settimeout(30)
         process = spawn(
             [SECRETFS, "-o", f"key_file={store.key}", store.path, folder / "mnt"],
             env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify")},

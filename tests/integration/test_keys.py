@@ -617,7 +617,7 @@ def test_an_interrupted_command_is_dead(store, folder):
     process = subprocess.Popen([str(word) for word in argv], stderr=subprocess.PIPE)
     pid = int(eventually((folder / "pid").read_text))
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM, stderr
     eventually(lambda: is_dead(pid))
 

@@ -90,7 +90,7 @@ def test_a_byte_more_is_refused_from_standard_input_and_file(store, folder):
 
 def test_an_endless_value_is_refused(store):
     with open("/dev/zero", "rb") as endless:
-        store.refuses(FAILED, "put", "a", stdin=endless, timeout=20)
+        store.refuses(FAILED, "put", "a", stdin=endless)
 
 
 def test_descriptions(store):

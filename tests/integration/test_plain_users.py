@@ -135,7 +135,7 @@ class Namespace:
         script = f"{command} </dev/null 2>{self.store.folder}/log & echo $! >{self.store.folder}/pid"
         self("eval", script)
         self.daemon = int((self.store.folder / "pid").read_text())
-        eventually(self._serving, timeout=20)
+        eventually(self._serving, timeout=30)
         device = self("stat", "-c", "%Hd:%Ld", self.place).strip().decode()
         harness.connections.add(device.partition(":")[2])
         return self

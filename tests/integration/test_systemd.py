@@ -314,7 +314,7 @@ def test_a_mount_helper_is_installed(installed):
 def manager(folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(folder / "notify"))
-        listening.settimeout(20)
+        listening.settimeout(30)
         yield listening
 
 

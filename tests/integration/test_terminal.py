@@ -19,7 +19,7 @@ class Terminal:
         if self.pid == 0:
             os.execv(argv[0], [str(arg) for arg in argv])
 
-    def read_until(self, done, timeout=10):
+    def read_until(self, done, timeout=30):
         deadline = time.monotonic() + timeout
         while not done(self.output):
             ready, _, _ = select.select([self.master], [], [], max(0, deadline - time.monotonic()))
