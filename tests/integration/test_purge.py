@@ -102,7 +102,6 @@ WRITERS = {
 }
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("finish", WRITERS.values(), ids=WRITERS)
 def test_a_reader_puts_it_off_until_the_next_command_that_writes(removed, mount, finish):
     mount()

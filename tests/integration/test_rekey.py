@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import time
@@ -18,17 +17,15 @@ from harness import (
     USAGE,
     Store,
     end,
-    eventually,
     identity,
     kill_if_lives,
     kill_worker,
     run,
     spawn,
+    worker_now,
     worker_of,
 )
 from load import CONTENT, Load
-
-pytestmark = pytest.mark.alone
 
 KILLS = int(os.environ.get("SECRETFS_REKEY_KILLS", "12"))
 SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -47,6 +44,7 @@ def kinds(store):
     return [slot["kind"] for slot in store.json("key", "ls")]
 
 
+@pytest.mark.alone
 def test_readers_of_every_kind_go_on(store, mount, folder, measured):
     """With the worker killed once in a while, too; and it is confirmed, so that it is over."""
     Load.fill(store)
@@ -182,6 +180,7 @@ def test_a_daemon_that_may_not_be_asked_keeps_it_from_being_done(store, mount):
     assert store.get("a") == (served.path / "a").read_bytes() == b"value"
 
 
+@pytest.mark.alone
 def test_killed_anywhere_it_is_done_or_not(store, mount, folder, measured):
     """The daemon goes on with the key that opens the store, and readers notice nothing."""
     Load.fill(store)
@@ -212,12 +211,11 @@ def test_a_worker_that_dies_meanwhile(store, mount):
     for _ in range(10):
         process = spawn(store.argv("key", "rekey"), **SILENT)
         time.sleep(random.random() * 0.1)
-        worker = worker_of(served)
+        worker = worker_now(served)
         if worker:
             kill_if_lives(worker)
         assert end(process) == 0
         assert (served.path / "a").read_bytes() == b"value"
-    eventually(lambda: worker_of(served))
     store.put("a", b"rotated")
     assert (served.path / "a").read_bytes() == b"rotated"
 

@@ -9,9 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from harness import FAILED, SECRETCTL, USAGE, end, eventually, freeze, identity, kill_worker, one_line, run, spawn
-
-pytestmark = pytest.mark.alone
+from harness import (
+    FAILED,
+    SECRETCTL,
+    USAGE,
+    end,
+    eventually,
+    freeze,
+    identity,
+    kill_if_lives,
+    kill_worker,
+    one_line,
+    run,
+    spawn,
+)
 
 DELAY_S = 0.05
 QUIET_S = 0.4  # long enough for a run that should not come
@@ -136,6 +147,7 @@ def test_what_changes_no_version_runs_nothing(store, tree, watch):
     assert watching.after(1) == [["web/key"]]
 
 
+@pytest.mark.alone
 def test_several_changes_at_once_are_one_run(store, tree, watch):
     watching = watch(tree.path, "web/key", "web/cert", options=["--delay", "1s"])
     store.put("web/key", b"two")
@@ -144,6 +156,7 @@ def test_several_changes_at_once_are_one_run(store, tree, watch):
     assert watching.after(1, quiet=1.2) == [["web/key", "web/cert"]]
 
 
+@pytest.mark.alone
 def test_back_to_what_it_was_is_no_change(store, tree, watch):
     watching = watch(tree.path, "web/key", options=["--delay", "1s"])
     store.put("web/key", b"two")
@@ -184,6 +197,7 @@ def test_relative_paths_are_below_the_mount(store, tree, watch):
     assert end(process) == 0
 
 
+@pytest.mark.alone
 def test_more_changes_than_fit_are_told_by_an_empty_variable(watch, folder):
     """On tmpfs or a disk, where thousands of files are made quickly: a folder is a folder."""
     top = folder / "plain"
@@ -199,6 +213,7 @@ def test_more_changes_than_fit_are_told_by_an_empty_variable(watch, folder):
 # ---- The command ---------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_changes_during_a_run_are_one_run_more(store, tree, watch):
     watching = watch(tree.path, "web/key", takes=0.7)
     store.put("web/key", b"two")
@@ -312,7 +327,7 @@ def test_asked_twice_it_does_not_wait_for_the_command(store, tree, watch, folder
         assert watching.process.poll() is None
         assert watching.stop(signal.SIGINT) == 0
     finally:
-        os.kill(child, signal.SIGKILL)
+        kill_if_lives(child)
 
 
 # ---- Signals -------------------------------------------------------------------------------------
@@ -512,6 +527,7 @@ def test_links_are_followed(store, mount, tree, watch, folder):
 # ---- Many changes --------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_storm_of_rotations(store, tree, watch, measured, folder):
     """Some runs while it lasts, not one for each rotation, and one that sees what is last."""
     got = folder / "got"
@@ -531,6 +547,7 @@ def test_a_storm_of_rotations(store, tree, watch, measured, folder):
     measured(f"{rotations} rotations in {lasted:.1f} s: {len(seen)} runs, the last one saw the last version")
 
 
+@pytest.mark.alone
 def test_lost_events_lose_no_change(watch, folder):
     """On a disk, where events are quick to make: a stopped watch gets more than the kernel keeps."""
     top = folder / "plain"
@@ -574,7 +591,7 @@ def test_lost_events_lose_no_change(watch, folder):
     ],
 )
 def test_wrong_use_is_one_line(words):
-    done = run([SECRETCTL, "watch", *words], status=USAGE, timeout=10)
+    done = run([SECRETCTL, "watch", *words], status=USAGE)
     one_line(done.stderr, "secretctl")
 
 
@@ -590,6 +607,6 @@ def test_no_key_and_no_store_are_needed(tree, store, watch):
 def test_a_path_that_can_not_be_seen_is_an_error_at_once(tree, store):
     store.ctl("chmod", "0700", "web")
     done = run(
-        [SECRETCTL, "watch", tree.path / "web/key", "--", "true"], status=FAILED, timeout=10, **identity(20001)
+        [SECRETCTL, "watch", tree.path / "web/key", "--", "true"], status=FAILED, **identity(20001)
     )
     assert "Permission denied" in one_line(done.stderr, "secretctl")
