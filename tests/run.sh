@@ -5,6 +5,7 @@
 #   tests/run.sh                                everything
 #   tests/run.sh -k rotation                    some of the Python tests
 # shellcheck disable=SC2317 # functions are called by check()
+# shellcheck disable=SC2030,SC2031 # what static checks change in their subshell is meant for it
 set -u
 
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
@@ -13,6 +14,7 @@ caged=$root/build-caged
 raced=$root/build-tsan
 logs=$(mktemp -d /tmp/secretfs-tests.XXXXXX)
 trap 'rm -rf "$logs"' EXIT
+processes=$(($(nproc) + 1)) # most tests wait most of the time
 passed=0 failed=0
 
 packages=(
@@ -81,21 +83,31 @@ install_missing() {
     return $status
 }
 
-# A folder, and the options of its build.
+# A folder, what to build there (all: nothing said), and after -- the options of the build.
 build_in() {
-    local folder=$1
+    local folder=$1 targets=()
+    shift
+    while [ "$1" != -- ]; do
+        targets+=("$1")
+        shift
+    done
     shift
     say "building in $folder"
     if [ ! -f "$folder/build.ninja" ]; then
         meson setup "$folder" "$root" --buildtype=debugoptimized -Dwerror=true "$@" || return
     fi
-    ninja -C "$folder"
+    ninja -C "$folder" "${targets[@]}"
 }
+
+programs=(fs/secretfs tools/secretctl)
+with_threads=(threads store_follow store_write fs_tree fs_tree_changes fs_tree_lists fs_values)
 
 # Sanitizers need system calls and files that the worker's cage forbids, so it is tested without them.
 build_all() {
-    build_in "$build" -Db_sanitize=address,undefined -Db_lundef=false && build_in "$caged" &&
-        build_in "$raced" -Db_sanitize=thread -Db_lundef=false
+    build_in "$build" -- -Db_sanitize=address,undefined -Db_lundef=false &&
+        build_in "$caged" "${programs[@]}" tests/unit/test_fs_sandbox tests/bench/bench_confirm -- &&
+        build_in "$raced" "${programs[@]}" "${with_threads[@]/#/tests/unit/test_}" -- \
+            -Db_sanitize=thread -Db_lundef=false
 }
 
 formatting() {
@@ -123,11 +135,33 @@ manual_pages() {
 }
 
 static_checks() {
-    say "static checks"
     check "clang-format" formatting
-    check "clang-tidy" tidy
-    check "cppcheck" analyse
     check "mandoc" manual_pages
+    check "cppcheck" analyse
+    check "clang-tidy" tidy
+}
+
+# They take what processor time the tests leave over, and disturb none: whoever else wants to run does
+# so at once. Their output comes when they are waited for.
+begin_static_checks() {
+    (
+        chrt --idle --pid 0 "$BASHPID"
+        logs=$logs/static passed=0 failed=0
+        mkdir "$logs"
+        static_checks >"$logs/output"
+        echo "$passed $failed" >"$logs/counts"
+    ) &
+    static_pid=$!
+}
+
+end_static_checks() {
+    local good=0 bad=1
+    say "static checks, begun beside the tests"
+    wait "$static_pid"
+    cat "$logs/static/output"
+    read -r good bad <"$logs/static/counts"
+    passed=$((passed + good))
+    failed=$((failed + bad))
 }
 
 # Add up a report; none, or an empty one, is a failure.
@@ -141,17 +175,18 @@ count() {
 unit_tests() {
     say "unit tests"
     rm -f "$build/meson-logs/testlog.json"
-    meson test -C "$build" --print-errorlogs
+    meson test -C "$build" --num-processes "$processes" --print-errorlogs # some wait for locks
     count "$build/meson-logs/testlog.json"
 }
 
 # What is about secretctl, not about the daemon.
-without_daemon=(test_cli.py test_layout.py test_limits.py test_rotate.py test_store_v1.py test_terminal.py test_watch.py)
+without_daemon=(test_check.py test_cli.py test_layout.py test_limits.py test_rotate.py test_store_v1.py test_tamper.py
+    test_terminal.py test_watch.py)
 
 caged_tests() {
     say "the worker in its cage"
     rm -f "$caged/meson-logs/testlog.json"
-    meson test -C "$caged" --print-errorlogs fs_sandbox
+    meson test -C "$caged" --no-rebuild --print-errorlogs fs_sandbox
     count "$caged/meson-logs/testlog.json"
     SECRETFS_BUILD=$caged python_tests tests/integration "${without_daemon[@]/#/--ignore=tests/integration/}"
     check "soak, the short form" env SECRETFS_BUILD="$caged" /usr/bin/python3 tests/soak.py \
@@ -167,7 +202,7 @@ caged_tests() {
 raced_tests() {
     say "the threads under ThreadSanitizer"
     rm -f "$raced/meson-logs/testlog.json"
-    meson test -C "$raced" --print-errorlogs threads store_follow store_write fs_tree fs_values
+    meson test -C "$raced" --no-rebuild --print-errorlogs "${with_threads[@]}"
     count "$raced/meson-logs/testlog.json"
     SECRETFS_BUILD=$raced python_tests tests/integration/test_rotation.py \
         tests/integration/test_survival.py tests/integration/test_daemon.py \
@@ -181,11 +216,10 @@ pytest() {
     count "$logs/pytest.xml"
 }
 
-# Most tests wait most of the time, so that there are more processes than processors; but those that
-# measure how long a call takes run alone.
+# Those that measure how long a call takes run alone.
 python_tests() {
     say "integration tests and real clients"
-    pytest -n "$(($(nproc) + 1))" --dist loadgroup -m "not alone" "$@"
+    pytest -n "$processes" --dist loadgroup -m "not alone" "$@"
     say "those that measure time"
     pytest -m alone "$@"
 }
@@ -215,11 +249,12 @@ build_all || give_up "the build failed"
 if [ $# -gt 0 ]; then
     pytest tests/integration tests/clients "$@"
 else
-    static_checks
+    begin_static_checks
     unit_tests
     caged_tests
     raced_tests
     python_tests tests/integration tests/clients
+    end_static_checks
 fi
 check "no sanitizer report" sanitizer_reports
 finish
