@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import pickle
+import random
 import shutil
 import signal
 import socket
@@ -304,9 +305,12 @@ class Watch:
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """At random out of those that the kernel gives nobody: another process may look for one, too."""
+    while True:
+        port = random.SystemRandom().randrange(10000, 32768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts_connections(port):
