@@ -13,7 +13,8 @@ build=${SECRETFS_BUILD:-$root/build-test}
 caged=$root/build-caged
 raced=$root/build-tsan
 logs=$(mktemp -d /tmp/secretfs-tests.XXXXXX)
-trap 'rm -rf "$logs"' EXIT
+static_group=
+trap '[ -z "$static_group" ] || kill -- "-$static_group" 2>/dev/null; rm -rf "$logs"' EXIT
 processes=$(($(nproc) + 1)) # most tests wait most of the time
 passed=0 failed=0
 
@@ -142,8 +143,9 @@ static_checks() {
 }
 
 # They take what processor time the tests leave over, and disturb none: whoever else wants to run does
-# so at once. Their output comes when they are waited for.
+# so at once. Their output comes when they are waited for, and so does their turn then at the latest.
 begin_static_checks() {
+    set -m # a process group of their own
     (
         chrt --idle --pid 0 "$BASHPID"
         logs=$logs/static passed=0 failed=0
@@ -151,13 +153,18 @@ begin_static_checks() {
         static_checks >"$logs/output"
         echo "$passed $failed" >"$logs/counts"
     ) &
-    static_pid=$!
+    static_group=$!
+    set +m
 }
 
 end_static_checks() {
-    local good=0 bad=1
+    local pid good=0 bad=1
     say "static checks, begun beside the tests"
-    wait "$static_pid"
+    for pid in $(pgrep --pgroup "$static_group"); do
+        chrt --other --pid 0 "$pid" 2>/dev/null
+    done
+    wait "$static_group"
+    static_group=
     cat "$logs/static/output"
     read -r good bad <"$logs/static/counts"
     passed=$((passed + good))
