@@ -6,31 +6,42 @@
  * the machine may; to tell that apart takes the anchor.
  *
  * There are too many bytes for every run. SECRETFS_DAMAGE_EVERY=N tries every Nth (1: all; for
- * pages every Nth pair), beginning with number SECRETFS_DAMAGE_SHIFT (0 to N-1).
+ * pages every Nth pair), beginning with number SECRETFS_DAMAGE_SHIFT (0 to N-1). There are as many
+ * processes at it as there are processors, each with a copy in a folder of its own.
  */
 #include "helpers.h"
+#include "state.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SECRETS 500
 #define FOLDERS 10
-#define COMMITS 6 /* in the log; number k changes the secret CHANGED(k) */
+#define COMMITS 3 /* in the log; number k changes the secret CHANGED(k) */
 #define CHANGED(k) (7 + 80 * (k))
 #define PAGE_BYTES 4096
 #define PATHS 32
 
-#define EVERY_DEFAULT 1009 /* primes, so that no column escapes */
+#define EVERY_DEFAULT 127 /* primes, so that no column escapes */
 #define PAIRS_DEFAULT 31
+#define PROCESSES_MAX 16
 
 struct bytes {
     unsigned char *data;
     size_t len;
+};
+
+/* What a process has found. */
+struct tally {
+    size_t right;   /* where nothing is refused, */
+    size_t refused; /* and where something is */
 };
 
 struct scene {
@@ -44,14 +55,16 @@ struct scene {
     size_t every;
     size_t shift;
     struct secbuf value;
-    bool refuses;   /* what is at hand refuses a value, or all */
-    size_t right;   /* where nothing is refused, */
-    size_t refused; /* and where something is */
+    bool refuses;        /* what is at hand refuses a value, or all */
+    struct tally *tally; /* of this process, in memory that all share */
+    size_t processes;
+    size_t process; /* the number of this one, from 0 */
+    size_t turn;    /* numbers the trials */
 };
 
 /* ---- The store ----------------------------------------------------------- */
 
-static void path_of(int i, char path[static PATHS])
+static void secret_path(int i, char path[static PATHS])
 {
     snprintf(path, PATHS, "d%d/s%d", i % FOLDERS, i);
 }
@@ -78,9 +91,10 @@ static struct bytes read_file(const char *path)
 
 static void write_file(const char *path, const unsigned char *data, size_t len)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, data, len), len);
+    assert_int_equal(ftruncate(fd, (off_t)len), 0);
     close(fd);
 }
 
@@ -97,7 +111,7 @@ static void fill(struct store *s)
     }
     for (int i = 0; i < SECRETS; i++) {
         struct policy policy = policy_make((uint32_t)i, 0, 0400);
-        path_of(i, path);
+        secret_path(i, path);
         text_of(i, false, text);
         SECBUF_AUTO struct secbuf value = secret_of(text, strlen(text));
         assert_ok(store_put(s, path, &value, false, &number));
@@ -113,6 +127,17 @@ static size_t setting(const char *name, size_t otherwise)
 }
 
 /* Files in memory where there are any: nothing here is to survive a crash of the machine. */
+static void make_folder(struct scene *c)
+{
+    strcpy(c->folder, "/dev/shm/secretfs-unit.XXXXXX");
+    if (mkdtemp(c->folder) == NULL) {
+        strcpy(c->folder, "/tmp/secretfs-unit.XXXXXX");
+        assert_non_null(mkdtemp(c->folder));
+    }
+    snprintf(c->f.path, sizeof c->f.path, "%s/store.db", c->folder);
+    snprintf(c->wal_path, sizeof c->wal_path, "%s-wal", c->f.path);
+}
+
 static struct scene *make_scene(struct fixture *f)
 {
     struct scene *c = calloc(1, sizeof *c);
@@ -121,13 +146,7 @@ static struct scene *make_scene(struct fixture *f)
 
     assert_non_null(c);
     c->f = *f;
-    strcpy(c->folder, "/dev/shm/secretfs-unit.XXXXXX");
-    if (mkdtemp(c->folder) == NULL) {
-        strcpy(c->folder, "/tmp/secretfs-unit.XXXXXX");
-        assert_non_null(mkdtemp(c->folder));
-    }
-    snprintf(c->f.path, sizeof c->f.path, "%s/store.db", c->folder);
-    snprintf(c->wal_path, sizeof c->wal_path, "%s-wal", c->f.path);
+    make_folder(c);
     assert_ok(store_create(c->f.path, &c->f.credential));
     struct store *s = open_store(&c->f, STORE_READ_WRITE);
     fill(s);
@@ -135,7 +154,7 @@ static struct scene *make_scene(struct fixture *f)
     c->generation = store_generation(s);
     c->older = read_file(c->f.path);
     for (int k = 0; k < COMMITS; k++) {
-        path_of(CHANGED(k), path);
+        secret_path(CHANGED(k), path);
         text_of(CHANGED(k), true, text);
         put_text(s, path, text);
     }
@@ -145,6 +164,9 @@ static struct scene *make_scene(struct fixture *f)
     c->store = read_file(c->f.path);
     c->every = setting("SECRETFS_DAMAGE_EVERY", EVERY_DEFAULT);
     c->shift = setting("SECRETFS_DAMAGE_SHIFT", 0) % c->every;
+    c->tally = mmap(NULL, PROCESSES_MAX * sizeof *c->tally, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(c->tally != MAP_FAILED);
     return c;
 }
 
@@ -158,11 +180,17 @@ static void remove_files(const struct scene *c)
     }
 }
 
-static void end_scene(struct scene *c)
+static void remove_folder(const struct scene *c)
 {
     remove_files(c);
     assert_int_equal(rmdir(c->folder), 0);
+}
+
+static void end_scene(struct scene *c)
+{
+    remove_folder(c);
     secbuf_release(&c->value);
+    munmap(c->tally, PROCESSES_MAX * sizeof *c->tally);
     free(c->store.data);
     free(c->older.data);
     free(c->wal.data);
@@ -190,7 +218,7 @@ static const char *look_at(struct scene *c, struct store *s, int i, uint64_t gen
     char text[PATHS];
     struct store_attr attr;
 
-    path_of(i, path);
+    secret_path(i, path);
     text_of(i, changed, text);
     if (store_resolve(s, path, &attr))
         return "a secret seems absent";
@@ -217,8 +245,12 @@ static const char *look_at_all(struct scene *c, struct store *s)
         return "it is of no commit that there was";
     if (stats.secrets != SECRETS || stats.directories != FOLDERS + 1 || stats.deleted != 0)
         return "it has more or less than it had";
+    /* One for all of them: what each costs, many times over, is its locks. */
+    if (db_begin_read(s->db))
+        return "it can't be read";
     for (int i = 0; i < SECRETS && wrong == NULL; i++)
         wrong = look_at(c, s, i, generation);
+    db_end(s->db);
     return wrong;
 }
 
@@ -241,14 +273,56 @@ static void judge(struct scene *c, const char *what, size_t at, size_t with)
     store_close(s);
     if (wrong)
         fail_msg("%s %zu (%zu): %s", what, at, with, wrong);
-    *(c->refuses ? &c->refused : &c->right) += 1;
+    *(c->refuses ? &c->tally[c->process].refused : &c->tally[c->process].right) += 1;
 }
 
-static void report(struct scene *c, const char *what)
+/* ---- Sharing the work ---------------------------------------------------- */
+
+/* Whether the trial at hand is this process's. */
+static bool is_mine(struct scene *c)
 {
+    return c->turn++ % c->processes == c->process;
+}
+
+/* As process number `process`, which ends where it fails. */
+static pid_t begin(struct scene *c, size_t process, void (*trials)(struct scene *c))
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid != 0)
+        return pid;
+    setenv("CMOCKA_TEST_ABORT", "1", 1);
+    c->process = process;
+    make_folder(c);
+    trials(c);
+    remove_folder(c);
+    secbuf_release(&c->value);
+    exit(secbuf_live() == 1 ? 0 : 1); /* the fixture's key */
+}
+
+/* Have all trials done and return what was found. */
+static struct tally share_out(struct scene *c, const char *what, void (*trials)(struct scene *c))
+{
+    struct tally sum = {0, 0};
+    pid_t pids[PROCESSES_MAX];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    bool failed = false;
+
+    memset(c->tally, 0, PROCESSES_MAX * sizeof *c->tally);
+    c->processes = processors > PROCESSES_MAX ? PROCESSES_MAX : (size_t)processors;
+    for (size_t i = 0; i < c->processes; i++)
+        pids[i] = begin(c, i, trials);
+    for (size_t i = 0; i < c->processes; i++) {
+        int status = 1;
+        failed |= waitpid(pids[i], &status, 0) != pids[i] || status != 0;
+        sum.right += c->tally[i].right;
+        sum.refused += c->tally[i].refused;
+    }
+    assert_false(failed);
     print_message("%s: %zu tried, %zu refused, %zu harmless (shift %zu)\n", what,
-                  c->refused + c->right, c->refused, c->right, c->shift);
-    c->refused = c->right = 0;
+                  sum.refused + sum.right, sum.refused, sum.right, c->shift);
+    return sum;
 }
 
 /* ---- Bytes --------------------------------------------------------------- */
@@ -266,49 +340,80 @@ static void put_files(const struct scene *c, const struct bytes *store, const st
         write_file(c->wal_path, wal->data, wal->len);
 }
 
-static void test_flipped_bytes(void **state)
+static void flip_bytes(struct scene *c)
 {
-    struct scene *c = make_scene(*state);
-
     for (size_t at = c->shift; at < c->store.len; at += c->every) {
+        if (!is_mine(c))
+            continue;
         c->store.data[at] ^= flip_of(at);
         put_files(c, &c->store, NULL);
         judge(c, "flipped byte", at, flip_of(at));
         c->store.data[at] ^= flip_of(at);
     }
-    assert_true(c->refused > c->right);
-    report(c, "flipped bytes of the file");
+}
+
+static void flip_bytes_of_log(struct scene *c)
+{
     for (size_t at = c->shift; at < c->wal.len; at += c->every) {
+        if (!is_mine(c))
+            continue;
         c->wal.data[at] ^= flip_of(at);
         put_files(c, &c->older, &c->wal);
         judge(c, "flipped byte of the log", at, flip_of(at));
         c->wal.data[at] ^= flip_of(at);
     }
-    report(c, "flipped bytes of the log");
+}
+
+static void flip_nothing(struct scene *c)
+{
     put_files(c, &c->older, &c->wal);
     judge(c, "nothing", 0, 0);
-    assert_int_equal(c->right, 1);
+}
+
+static void test_flipped_bytes(void **state)
+{
+    struct scene *c = make_scene(*state);
+
+    struct tally found = share_out(c, "flipped bytes of the file", flip_bytes);
+    assert_true(found.refused > found.right);
+    share_out(c, "flipped bytes of the log", flip_bytes_of_log);
+    found = share_out(c, "nothing", flip_nothing);
+    assert_int_equal(found.right, c->processes);
     end_scene(c);
+}
+
+static void cut_file(struct scene *c)
+{
+    struct bytes cut = c->store;
+
+    for (cut.len = 0; cut.len < c->store.len; cut.len += 512) {
+        if (!is_mine(c))
+            continue;
+        put_files(c, &cut, NULL);
+        judge(c, "the file cut to", cut.len, 0);
+    }
+}
+
+static void cut_log(struct scene *c)
+{
+    struct bytes cut = c->wal;
+
+    for (cut.len = 0; cut.len < c->wal.len; cut.len += 512) {
+        if (!is_mine(c))
+            continue;
+        put_files(c, &c->older, &cut);
+        judge(c, "the log cut to", cut.len, 0);
+    }
 }
 
 static void test_cut_short(void **state)
 {
     struct scene *c = make_scene(*state);
-    struct bytes cut = c->store;
 
-    for (cut.len = 0; cut.len < c->store.len; cut.len += 512) {
-        put_files(c, &cut, NULL);
-        judge(c, "the file cut to", cut.len, 0);
-    }
-    assert_true(c->right <= 1);
-    report(c, "the file cut every 512 bytes");
-    cut = c->wal;
-    for (cut.len = 0; cut.len < c->wal.len; cut.len += 512) {
-        put_files(c, &c->older, &cut);
-        judge(c, "the log cut to", cut.len, 0);
-    }
-    assert_int_equal(c->refused, 0);
-    report(c, "the log cut every 512 bytes");
+    struct tally found = share_out(c, "the file cut every 512 bytes", cut_file);
+    assert_true(found.right <= 1);
+    found = share_out(c, "the log cut every 512 bytes", cut_log);
+    assert_int_equal(found.refused, 0);
     end_scene(c);
 }
 
@@ -319,19 +424,26 @@ static unsigned char *page(const struct bytes *b, size_t number)
     return b->data + number * PAGE_BYTES;
 }
 
-static void test_zeroed_pages(void **state)
+static void zero_pages(struct scene *c)
 {
-    struct scene *c = make_scene(*state);
     unsigned char kept[PAGE_BYTES];
 
     for (size_t i = 0; i < c->store.len / PAGE_BYTES; i++) {
+        if (!is_mine(c))
+            continue;
         memcpy(kept, page(&c->store, i), PAGE_BYTES);
         memset(page(&c->store, i), 0, PAGE_BYTES);
         put_files(c, &c->store, NULL);
         judge(c, "zeroed page", i, 0);
         memcpy(page(&c->store, i), kept, PAGE_BYTES);
     }
-    report(c, "zeroed pages");
+}
+
+static void test_zeroed_pages(void **state)
+{
+    struct scene *c = make_scene(*state);
+
+    share_out(c, "zeroed pages", zero_pages);
     end_scene(c);
 }
 
@@ -343,16 +455,15 @@ static void exchange(const struct bytes *b, size_t i, size_t j)
     memcpy(page(b, j), kept, PAGE_BYTES);
 }
 
-static void test_exchanged_pages(void **state)
+static void exchange_pages(struct scene *c)
 {
-    struct scene *c = make_scene(*state);
     size_t pages = c->store.len / PAGE_BYTES;
     size_t every = setting("SECRETFS_DAMAGE_EVERY", PAIRS_DEFAULT);
     size_t pair = 0;
 
     for (size_t i = 0; i < pages; i++) {
         for (size_t j = i + 1; j < pages; j++) {
-            if (pair++ % every != c->shift % every)
+            if (pair++ % every != c->shift % every || !is_mine(c))
                 continue;
             exchange(&c->store, i, j);
             put_files(c, &c->store, NULL);
@@ -360,7 +471,13 @@ static void test_exchanged_pages(void **state)
             exchange(&c->store, i, j);
         }
     }
-    report(c, "exchanged pages");
+}
+
+static void test_exchanged_pages(void **state)
+{
+    struct scene *c = make_scene(*state);
+
+    share_out(c, "exchanged pages", exchange_pages);
     end_scene(c);
 }
 
