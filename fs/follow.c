@@ -1,7 +1,8 @@
 /*
  * A change that doesn't verify is not applied: the state verified last stays served, and the log
  * says so once. Failures are tried again every second, in case it was an I/O error; a locked store
- * more often, so that what was committed is shown soon after the lock is gone.
+ * more often, so that what was committed is shown soon after the lock is gone. Where a change was
+ * applied halfway the worker ends, and the next one loads it all.
  *
  * Time changes things too: a timer wakes the thread when the next secret expires, by the clock that
  * people set, and whenever that is set.
@@ -12,6 +13,7 @@
 #include "clock.h"
 #include "degraded.h"
 #include "log.h"
+#include "status.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -88,6 +90,17 @@ static enum store_err resync(struct follow *f)
     return err == STORE_ERR_BUSY ? err : STORE_OK;
 }
 
+/*
+ * The store answers nothing any more, most likely as memory ran out; the next worker loads it again
+ * and tells the kernel from where this one has stopped. The other threads may be at requests, as
+ * they are when a worker is killed: those are sent again.
+ */
+static _Noreturn void end_worker(const struct follow *f, enum store_err err)
+{
+    log_store_error("go on with", store_path(f->store), err);
+    _exit(STATUS_FAILED);
+}
+
 static enum store_err refresh(struct follow *f, enum store_err before)
 {
     struct store_changes changes = STORE_CHANGES_INIT;
@@ -96,6 +109,9 @@ static enum store_err refresh(struct follow *f, enum store_err before)
         err = store_refresh(f->store, &changes);
 
     degraded_note(f->kept, err);
+    /* What does not verify, a next worker could not load either. */
+    if (err && err != STORE_ERR_INTEGRITY && store_is_stale(f->store))
+        end_worker(f, err);
     if (err && err != before) {
         log_store_error("follow; serving the last verified state of", store_path(f->store), err);
         if (err == STORE_ERR_INTEGRITY || err == STORE_ERR_ANCHOR)

@@ -47,11 +47,15 @@ void store_changes_release(struct store_changes *changes);
 
 /*
  * Apply what has been committed since the last load or refresh, after checking it against the new
- * root record. On failure the state that was verified last stays in use.
+ * root record. On failure the state that was verified last stays in use, unless store_is_stale().
  * out:    ret_changes  what became different; caller owns; NULL if nobody asks
  * errors: INTEGRITY, BUSY, IO, NO_MEMORY
  */
 STORE_CHECKED enum store_err store_refresh(struct store *store, struct store_changes *ret_changes);
+
+/* Whether a change was applied halfway, as when memory runs out: everything is refused until
+ * store_load() has succeeded. */
+bool store_is_stale(struct store *store);
 
 /*
  * What has changed since `generation` as far as the present rows tell, for caches that outlived the

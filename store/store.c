@@ -231,6 +231,14 @@ enum store_err store_usable(const struct store *store)
                         : STORE_OK;
 }
 
+bool store_is_stale(struct store *store)
+{
+    pthread_rwlock_rdlock(&store->lock);
+    bool stale = store->stale != STORE_OK;
+    pthread_rwlock_unlock(&store->lock);
+    return stale;
+}
+
 /* A directory of the tree. */
 static enum store_err find_directory(const struct store *store, uint64_t id,
                                      const struct index_node **ret_node)
