@@ -86,7 +86,7 @@ static int follow_until(const struct fixture *f, int ready, int end)
     assert_ok(store_load(s));
     if (shared->kept.applied == 0)
         shared->kept.applied = store_generation(s);
-    assert_true(follow_start(s, NULL, &shared->kept, watch_fd, &follow));
+    assert_true(follow_start(s, NULL, NULL, &shared->kept, watch_fd, &follow));
     assert_int_equal(write(ready, "r", 1), 1);
     assert_int_equal(poll(&fd, 1, -1), 1);
     follow_stop(follow);
