@@ -419,8 +419,8 @@ static bool fill_handoff(const struct options *options, const char *store, struc
  * The anchor that workers hold the store to. One that can't be written is taken into memory, so
  * that at least no worker goes back behind what the one before has seen.
  */
-static enum store_err open_anchor(const struct options *options, const struct daemon *d,
-                                  const char *store, int *ret_fd)
+static enum store_err open_anchor(const struct options *options, struct daemon *d,
+                                  const char *store)
 {
     const char *named = options->anchor ? options->anchor : getenv(ANCHOR_VARIABLE);
     struct anchor_file file;
@@ -435,11 +435,12 @@ static enum store_err open_anchor(const struct options *options, const struct da
                     "this daemon has ended",
                     store);
         err = anchor_in_memory(&read_only, &file);
+        d->supervisor.anchor_in_memory = true;
         if (read_only.fd >= 0)
             close(read_only.fd);
     }
     if (!err)
-        *ret_fd = file.fd;
+        d->supervisor.anchor_fd = file.fd;
     else if (store_fault()->sys_errno)
         log_system_error("use the anchor in", named ? named : "the folder of the store",
                          store_fault()->sys_errno);
@@ -480,7 +481,7 @@ static enum status run(const struct options *options, int signals, struct backgr
     secmem_allow_swap(options->allow_swap);
     err = unlock_root_key(options, &root_key, &store, d.uuid);
     if (!err)
-        err = open_anchor(options, &d, store, &d.supervisor.anchor_fd);
+        err = open_anchor(options, &d, store);
     if (err) {
         free(store);
         return status_of(err);

@@ -3,6 +3,7 @@
  * the key in a message. A fork alone would leave it a copy of all the supervisor has.
  */
 #include "supervisor.h"
+#include "anchor.h"
 #include "clock.h"
 #include "log.h"
 #include "notifier.h"
@@ -204,11 +205,30 @@ static bool has_ended(struct supervisor *s, int *ret_wait_status)
 static void swap_keys(struct supervisor *s)
 {
     struct secbuf key = *s->root_key;
+    int anchor_fd = s->anchor_fd;
 
     if (s->other_key.len == 0)
         return;
     *s->root_key = s->other_key;
     s->other_key = key;
+    if (s->other_anchor_fd >= 0) {
+        s->anchor_fd = s->other_anchor_fd;
+        s->other_anchor_fd = anchor_fd;
+    }
+}
+
+/* -1: there is none. */
+static void replace_other_anchor(struct supervisor *s, int fd)
+{
+    if (s->other_anchor_fd >= 0)
+        close(s->other_anchor_fd);
+    s->other_anchor_fd = fd;
+}
+
+static void drop_other_key(struct supervisor *s)
+{
+    secbuf_release(&s->other_key);
+    replace_other_anchor(s, -1);
 }
 
 bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
@@ -230,7 +250,7 @@ bool supervisor_reap(struct supervisor *s, int *ret_wait_status)
 static void note_serving(struct supervisor *s)
 {
     s->serving = true;
-    secbuf_release(&s->other_key);
+    drop_other_key(s);
     s->heard_ms = s->asked_ms = clock_now_ms();
 }
 
@@ -288,8 +308,16 @@ int supervisor_upgrade(struct supervisor *s)
 int supervisor_begin_rekey(struct supervisor *s, const unsigned char *root_key,
                            const unsigned char *new_key)
 {
-    if (secbuf_reserve(&s->other_key, STORE_KEY_BYTES) != STORE_OK)
+    const struct anchor_file none = {.fd = -1};
+    struct anchor_file anchor = none;
+
+    if (secbuf_reserve(&s->other_key, STORE_KEY_BYTES) != STORE_OK ||
+        (s->anchor_in_memory && anchor_in_memory(&none, &anchor) != STORE_OK))
         return ENOMEM;
+    /* Where no worker has served since the last one, the present key may still be the other. */
+    if (memcmp(s->root_key->data, root_key, STORE_KEY_BYTES) != 0)
+        swap_keys(s);
+    replace_other_anchor(s, anchor.fd);
     memcpy(s->root_key->data, root_key, STORE_KEY_BYTES);
     memcpy(s->other_key.data, new_key, STORE_KEY_BYTES);
     s->other_key.len = STORE_KEY_BYTES;
@@ -454,7 +482,7 @@ bool supervisor_wait_ended(struct supervisor *s, int timeout_ms)
 
 void supervisor_release(struct supervisor *s)
 {
-    secbuf_release(&s->other_key);
+    drop_other_key(s);
     for (int i = 0; i < 2; i++) {
         if (s->notifier_sockets[i] >= 0)
             close(s->notifier_sockets[i]);

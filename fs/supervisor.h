@@ -21,6 +21,8 @@ struct supervisor {
     int device_fd; /* borrowed from the mount */
     int anchor_fd; /* the same for all workers, so that none knows less than the one before */
     struct reads_file reads; /* likewise */
+    bool anchor_in_memory;   /* no writer knows of it, so a rekey does not seal it anew */
+    int other_anchor_fd;     /* the one that goes with other_key then; -1 */
     int kept_fd;
     struct kept *kept;
     int executable_fd; /* what workers run, whatever is at its path by now */
@@ -46,13 +48,14 @@ struct supervisor {
     int64_t notifier_started_ms;
 };
 
-#define SUPERVISOR_INIT                                                                            \
-    {                                                                                              \
-        .device_fd = -1, .anchor_fd = -1, .reads = {.fd = -1}, .kept_fd = -1, .executable_fd = -1, \
-        .socket = -1, .private_fd = -1, .resolver_sockets = {-1, -1}, .notifier_sockets = {        \
-            -1,                                                                                    \
-            -1                                                                                     \
-        }                                                                                          \
+#define SUPERVISOR_INIT                                                               \
+    {                                                                                 \
+        .device_fd = -1, .anchor_fd = -1, .other_anchor_fd = -1, .reads = {.fd = -1}, \
+        .kept_fd = -1, .executable_fd = -1, .socket = -1, .private_fd = -1,           \
+        .resolver_sockets = {-1, -1}, .notifier_sockets = {                           \
+            -1,                                                                       \
+            -1                                                                        \
+        }                                                                             \
     }
 
 /* Both return false after one line on standard error. */
@@ -77,7 +80,8 @@ bool supervisor_has_worker(const struct supervisor *supervisor);
 /*
  * A rekey is about to be committed: have no worker until it is over, so that nobody reads what
  * can't be opened. Then one is started with `new_key` if that is `committed`, else with `root_key`;
- * or with the other one where that does not open the store. Both are copied. Returns 0 or an errno.
+ * or with the other one where that does not open the store. Both are copied. An anchor in memory
+ * begins anew with the new key, which opens nothing that is older. Returns 0 or an errno.
  */
 int supervisor_begin_rekey(struct supervisor *supervisor, const unsigned char *root_key,
                            const unsigned char *new_key);

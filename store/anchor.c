@@ -135,7 +135,10 @@ enum store_err anchor_check(const struct store *store, const struct root_record 
     case ANCHOR_DAMAGED:
         break;
     }
-    return refuse("the anchor", "it is damaged, or not of this store");
+    return refuse("the anchor",
+                  anchor_slots_name(store->anchor.fd, store->uuid)
+                      ? "its seal does not open: the store was rekeyed since, or it is damaged"
+                      : "it is damaged, or not of this store");
 }
 
 void anchor_compare(struct store *store, struct anchor_state *ret_state)

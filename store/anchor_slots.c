@@ -104,6 +104,18 @@ static enum store_err read_once(int fd, const struct seal_keys *keys,
     return STORE_OK;
 }
 
+bool anchor_slots_name(int fd, const unsigned char uuid[STORE_UUID_BYTES])
+{
+    unsigned char bytes[ANCHOR_SLOT_BYTES];
+
+    for (unsigned i = 0; i < 2; i++)
+        if (pread(fd, bytes, sizeof bytes, (off_t)i * ANCHOR_SLOT_DISTANCE) == sizeof bytes &&
+            memcmp(bytes + AT_MAGIC, MAGIC, AT_FORMAT) == 0 &&
+            memcmp(bytes + AT_UUID, uuid, STORE_UUID_BYTES) == 0)
+            return true;
+    return false;
+}
+
 static void pause_briefly(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = RETRY_MS * 1000000}, NULL);

@@ -31,6 +31,9 @@ STORE_CHECKED enum store_err anchor_slots_read(int fd, const struct seal_keys *k
                                                enum anchor_content *ret_content,
                                                struct anchor_slot *ret_slot, unsigned *ret_number);
 
+/* Whether one of them says that it is of the store `uuid`, whatever key it is sealed by. */
+bool anchor_slots_name(int fd, const unsigned char uuid[STORE_UUID_BYTES]);
+
 /* Write slot `number` and make it durable. errors: IO, NO_SPACE … */
 STORE_CHECKED enum store_err anchor_slots_write(int fd, const struct seal_keys *keys,
                                                 unsigned number, const struct anchor_slot *slot);

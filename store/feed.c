@@ -25,34 +25,6 @@ struct feed {
     struct store_changes *changes; /* NULL if nobody asks */
 };
 
-/* ---- Root record --------------------------------------------------------- */
-
-struct root_visit {
-    struct store *store;
-    struct root_record *root;
-};
-
-static enum store_err visit_root(void *arg, const unsigned char uuid[STORE_UUID_BYTES],
-                                 const struct row *row)
-{
-    struct root_visit *v = arg;
-    unsigned char plain[RECORD_ROOT_MAX];
-    size_t len;
-
-    if (memcmp(uuid, v->store->uuid, STORE_UUID_BYTES) != 0 || row->box_len > sizeof plain)
-        return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "it is another store's");
-    enum store_err err = seal_open(&v->store->keys, TABLE_ROOT, row, plain, &len);
-    if (!err)
-        err = record_decode_root(plain, len, v->root);
-    return err;
-}
-
-enum store_err root_read(struct store *store, struct root_record *ret_root)
-{
-    struct root_visit v = {store, ret_root};
-    return db_get_root(store->db, visit_root, &v);
-}
-
 static enum store_err compare_with_root(const struct root_record *root, const struct multiset *sum,
                                         const uint64_t rows[TABLE_END])
 {

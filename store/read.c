@@ -1,8 +1,49 @@
 /*
- * Reading records and values from the file: only from rows that the index knows by their hash.
+ * Reading records and values from the file: the root record, and else only from rows that the index
+ * knows by their hash.
  */
 #include "fault.h"
 #include "state.h"
+
+#include <string.h>
+
+/* ---- Root record --------------------------------------------------------- */
+
+/* Where nothing tells the two apart. */
+#define REKEYED \
+    "its seal is broken, or the store was rekeyed meanwhile: start again with the new key"
+
+struct root_visit {
+    struct store *store;
+    struct root_record *root;
+    bool sealed; /* it does not open */
+};
+
+static enum store_err visit_root(void *arg, const unsigned char uuid[STORE_UUID_BYTES],
+                                 const struct row *row)
+{
+    struct root_visit *v = arg;
+    unsigned char plain[RECORD_ROOT_MAX];
+    size_t len;
+
+    if (memcmp(uuid, v->store->uuid, STORE_UUID_BYTES) != 0 || row->box_len > sizeof plain)
+        return fault_row(STORE_ERR_INTEGRITY, "read", "root", 1, "it is another store's");
+    enum store_err err = seal_open(&v->store->keys, TABLE_ROOT, row, plain, &len);
+    v->sealed = err != STORE_OK;
+    return err ? err : record_decode_root(plain, len, v->root);
+}
+
+enum store_err root_read(struct store *store, struct root_record *ret_root)
+{
+    struct root_visit v = {store, ret_root, false};
+    enum store_err err = db_get_root(store->db, visit_root, &v);
+    if (!err || !v.sealed)
+        return err;
+    const char *broken = store_fault()->reason;
+    return fault_row(err, "open", "root", 1, slots_may_be_new(store) ? REKEYED : broken);
+}
+
+/* ---- Nodes --------------------------------------------------------------- */
 
 struct node_visit {
     const struct store *store;
@@ -100,6 +141,8 @@ enum store_err store_each_rotation(struct store *store, store_visit_rotation_fn 
     pthread_mutex_unlock(&store->db_lock);
     return err;
 }
+
+/* ---- Versions ------------------------------------------------------------ */
 
 struct version_visit {
     struct store *store;

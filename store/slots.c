@@ -29,6 +29,22 @@ void store_list_slots(struct store *store, struct store_slot ret_slots[static ST
     pthread_rwlock_unlock(&store->lock);
 }
 
+bool slots_may_be_new(struct store *store)
+{
+    const struct slots *old = &store->slots;
+    struct slots now;
+
+    /* A follower has had the root key for longer than it has had the slots. */
+    if (store->follows && store->index == NULL)
+        return true;
+    if (slots_read(store, &now))
+        return false;
+    for (uint32_t i = 0; i < now.count && i < old->count; i++)
+        if (memcmp(now.items[i].wrapped, old->items[i].wrapped, KEYSLOT_WRAPPED_BYTES) != 0)
+            return true;
+    return now.count != old->count;
+}
+
 /* A slot around another key would let its owner in, and show nothing but a broken store. */
 static enum store_err check_root_key(const struct store *store, const struct secbuf *root_key)
 {

@@ -73,6 +73,11 @@ struct store {
 /* The slots as they stand in the file; with their hash where there are keys. Takes no lock. */
 STORE_CHECKED enum store_err slots_read(struct store *store, struct slots *ret_slots);
 
+/* Whether a rekey may have come since the root key was unwrapped, as far as the slots tell: it
+ * makes all of them anew. Changes the thread's fault. Takes no lock; call it inside a transaction.
+ */
+bool slots_may_be_new(struct store *store);
+
 /* Read and open the root record. Takes no lock; call it inside a transaction. */
 STORE_CHECKED enum store_err root_read(struct store *store, struct root_record *ret_root);
 

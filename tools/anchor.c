@@ -49,7 +49,7 @@ static const char *verdict_text(enum anchor_verdict verdict)
     case ANCHOR_FORKED:
         return "refused: another state with this generation was seen";
     case ANCHOR_DAMAGED:
-        return "refused: the anchor is damaged, or not of this store";
+        return "refused: the anchor is damaged, of this store after a rekey, or of another one";
     }
     return "";
 }
@@ -143,8 +143,10 @@ static enum status announce(const struct cli *cli, const struct task *task,
         printf(" in place of %" PRIu64, a.seen);
     printf(" is generation %" PRIu64 " from now on.\n"
            "A daemon that still serves the former state goes on with this one after "
-           "'secretctl upgrade'.\n",
-           a.generation);
+           "'secretctl upgrade'%s.\n",
+           a.generation,
+           before->verdict == ANCHOR_DAMAGED ? "; one from after a rekey, when it is started again"
+                                             : "");
     return STATUS_DONE;
 }
 

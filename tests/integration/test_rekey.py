@@ -20,6 +20,7 @@ from harness import (
     identity,
     kill_if_lives,
     kill_worker,
+    mount_namespace,
     run,
     spawn,
     worker_now,
@@ -132,6 +133,81 @@ def test_an_older_file_and_an_older_slot(store, folder):
         db.execute("REPLACE INTO slot VALUES(?, ?, ?)", slot)
     db.close()
     store.refuses(INTEGRITY, "get", "a")
+
+
+def put_in_place(store, name):
+    """Replace the store's files by a copy."""
+    for path in store.files():
+        if path != store.path:
+            path.unlink()
+    (store.folder / name).rename(store.path)
+
+
+def test_a_backup_from_before_is_refused_until_it_is_accepted(store, mount):
+    """Its keys are those of then, so that the anchor can't say how old it is."""
+    store.put("a", b"then")
+    store.ctl("backup", store.folder / "backup")
+    store.put("a", b"now")
+    rekey(store)
+    put_in_place(store, "backup")
+    line = store.refuses(INTEGRITY, "get", "a")
+    assert "(the anchor: its seal does not open: the store was rekeyed since, or it is damaged)" in line
+    assert "secretctl anchor accept" in line
+    assert store.json("anchor")["state"] == "damaged"
+    assert b"of this store after a rekey" in store.ctl("anchor")
+    assert b"one from after a rekey, when it is started again" in store.ctl("anchor", "accept")
+    assert store.get("a") == b"then" and store.json("anchor")["state"] == "same"
+    assert (mount().path / "a").read_bytes() == b"then"
+
+
+def test_a_daemon_with_an_anchor_in_memory_goes_on(store, folder, mount):
+    """It has an anchor of the new key then, and still one of the old where a rekey was not done."""
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    store.unlock = [*store.unlock, "--anchor", elsewhere]
+    store.put("a", b"value")
+    with mount_namespace():
+        run(["mount", "--bind", elsewhere, elsewhere])
+        run(["mount", "-o", "remount,bind,ro", elsewhere])
+        served = mount(f"anchor={elsewhere}")
+        run(["mount", "-o", "remount,bind,rw", elsewhere])
+        assert "the anchor of" in served.log.read_text()
+        for number in range(3):
+            rekey(store)
+            store.put("a", b"%d" % number)
+            assert (served.path / "a").read_bytes() == b"%d" % number
+        for number in range(KILLS // 2):
+            process = spawn(store.argv("key", "rekey"), **SILENT)
+            time.sleep(random.random() * 0.2)
+            process.kill()
+            end(process)
+            store.put("b", b"%d" % number)
+            assert (served.path / "b").read_bytes() == b"%d" % number
+        assert "not the state of the store that was last seen" not in served.log.read_text()
+        served.stop()
+
+
+def test_a_daemon_with_an_anchor_in_memory_remembers_after_a_rekey(store, folder, mount):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    store.unlock = [*store.unlock, "--anchor", elsewhere]
+    store.put("a", b"value")
+    with mount_namespace():
+        run(["mount", "--bind", elsewhere, elsewhere])
+        run(["mount", "-o", "remount,bind,ro", elsewhere])
+        served = mount(f"anchor={elsewhere}")
+        run(["mount", "-o", "remount,bind,rw", elsewhere])
+        rekey(store)
+        store.ctl("backup", store.folder / "older")
+        store.put("a", b"newer")
+        store.ctl("backup", store.folder / "newer")
+        assert (served.path / "a").read_bytes() == b"newer"
+        put_in_place(store, "older")
+        kill_worker(served)
+        eventually(lambda: "an older state was put in its place" in served.log.read_text())
+        put_in_place(store, "newer")
+        eventually(lambda: (served.path / "a").read_bytes() == b"newer")
+        served.stop()
 
 
 def test_slots_that_are_kept_and_dropped(store, folder):

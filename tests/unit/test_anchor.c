@@ -508,6 +508,23 @@ static void test_a_damaged_one_is_refused(void **state)
     check_verdict(f, ANCHOR_SAME, 3);
 }
 
+/* As those from after a rekey are to a copy from before. */
+static void test_one_sealed_by_another_key_is_told(void **state)
+{
+    const struct fixture *f = *state;
+    char path[256];
+
+    anchor_path(f, path);
+    commit(f, "first");
+    commit(f, "second");
+    for (off_t i = 0; i < 2; i++)
+        overwrite(path, i * ANCHOR_SLOT_DISTANCE + ANCHOR_SLOT_BYTES - 2, "??", 2);
+    assert_error(try_anchored(f), STORE_ERR_ANCHOR);
+    assert_string_equal(store_fault()->reason,
+                        "its seal does not open: the store was rekeyed since, or it is damaged");
+    check_verdict(f, ANCHOR_DAMAGED, 0);
+}
+
 static void test_one_of_another_store_is_refused(void **state)
 {
     const struct fixture *f = *state;
@@ -679,6 +696,7 @@ int main(void)
         anchor_test(test_a_lock_does_not_outlive_its_process),
         anchor_test(test_writers_do_not_cross),
         anchor_test(test_a_damaged_one_is_refused),
+        anchor_test(test_one_sealed_by_another_key_is_told),
         anchor_test(test_one_of_another_store_is_refused),
         anchor_test(test_what_is_no_file_of_the_owner_is_not_opened),
         anchor_test(test_a_copy_in_memory),

@@ -247,6 +247,27 @@ static void test_what_fails_changes_nothing(void **state)
 }
 
 /* A reader with the old keys keeps what it has verified. */
+#define BROKEN "its seal is broken"
+#define REKEYED BROKEN ", or the store was rekeyed meanwhile: start again with the new key"
+
+/* The slots are as they were, so there was no rekey; a worker's key may be older than the slots. */
+static void test_damage_is_no_rekey(void **state)
+{
+    const struct fixture *f = *state;
+    struct store *loaded = open_store(f, STORE_FOLLOW);
+    struct store *follower = open_unlocked(f, STORE_FOLLOW);
+
+    raw_sql(f, "UPDATE root SET box = zeroblob(length(box))");
+    assert_error(store_refresh(loaded, NULL), STORE_ERR_INTEGRITY);
+    assert_string_equal(store_fault()->reason, BROKEN);
+    assert_error(try_load(f), STORE_ERR_INTEGRITY);
+    assert_string_equal(store_fault()->reason, BROKEN);
+    assert_error(store_load(follower), STORE_ERR_INTEGRITY);
+    assert_string_equal(store_fault()->reason, REKEYED);
+    store_close(follower);
+    store_close(loaded);
+}
+
 static void test_a_follower_with_the_old_key_is_refused(void **state)
 {
     const struct fixture *f = *state;
@@ -255,9 +276,14 @@ static void test_a_follower_with_the_old_key_is_refused(void **state)
 
     fill(s);
     struct store *reader = open_store(f, STORE_READ_ONLY);
+    struct store *unlocked = open_unlocked(f, STORE_READ_ONLY);
     assert_ok(rekey_for(s, &f->credential, &told));
     assert_error(store_refresh(reader, NULL), STORE_ERR_INTEGRITY);
+    assert_string_equal(store_fault()->reason, REKEYED);
     assert_int_equal(resolve(reader, "dir/secret-1").number, 2);
+    assert_error(store_load(unlocked), STORE_ERR_INTEGRITY);
+    assert_string_equal(store_fault()->reason, REKEYED);
+    store_close(unlocked);
     store_close(reader);
     store_close(s);
     secbuf_release(&told.root_key);
@@ -270,6 +296,7 @@ int main(void)
         store_test(test_it_is_no_change_of_any_secret),
         store_test(test_nothing_of_the_old_key_is_left),
         store_test(test_what_fails_changes_nothing),
+        store_test(test_damage_is_no_rekey),
         store_test(test_a_follower_with_the_old_key_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
