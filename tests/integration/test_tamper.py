@@ -22,6 +22,7 @@ def small(store):
     store.put("dir/a", b"the former value", "-p")
     store.put("dir/a", VALUE)
     store.put("b", b"another")
+    store.ctl("key", "add", "--new-key-file", store.folder / "another-key")
     assert [path.name for path in store.files()] == ["store.db"], "everything is in the one file"
     return store
 

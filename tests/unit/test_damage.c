@@ -5,9 +5,10 @@
  * seems absent or one too many, or a crash. A log cut short shows an earlier commit, as a crash of
  * the machine may; to tell that apart takes the anchor.
  *
- * There are too many bytes for every run. SECRETFS_DAMAGE_EVERY=N tries every Nth (1: all; for
- * pages every Nth pair), beginning with number SECRETFS_DAMAGE_SHIFT (0 to N-1). There are as many
- * processes at it as there are processors, each with a copy in a folder of its own.
+ * There are too many bytes for every run. SECRETFS_DAMAGE_EVERY=N tries every Nth (1: all),
+ * SECRETFS_DAMAGE_PAIRS=N every Nth pair of pages, beginning with number SECRETFS_DAMAGE_SHIFT
+ * modulo N. There are as many processes at it as there are processors, each with a copy in a folder
+ * of its own.
  */
 #include "helpers.h"
 #include "state.h"
@@ -458,12 +459,13 @@ static void exchange(const struct bytes *b, size_t i, size_t j)
 static void exchange_pages(struct scene *c)
 {
     size_t pages = c->store.len / PAGE_BYTES;
-    size_t every = setting("SECRETFS_DAMAGE_EVERY", PAIRS_DEFAULT);
+    size_t every = setting("SECRETFS_DAMAGE_PAIRS", PAIRS_DEFAULT);
+    size_t shift = setting("SECRETFS_DAMAGE_SHIFT", 0) % every;
     size_t pair = 0;
 
     for (size_t i = 0; i < pages; i++) {
         for (size_t j = i + 1; j < pages; j++) {
-            if (pair++ % every != c->shift % every || !is_mine(c))
+            if (pair++ % every != shift || !is_mine(c))
                 continue;
             exchange(&c->store, i, j);
             put_files(c, &c->store, NULL);
