@@ -480,6 +480,10 @@ class Mount:
             tuple(line[len(marker) :].split(" ", 1)) for line in lines if line.startswith(marker)
         ]
 
+    def counted(self, operation):
+        """How many requests of that kind there are in it."""
+        return [name for name, *_ in self.requests()].count(operation)
+
 
 def children_of(supervisor):
     """The pids of a daemon's other processes by their names, as far as they run already."""

@@ -138,21 +138,17 @@ def poisoned(served, delay_s=0.6):
         end(tracer)
 
 
-def lookups(served):
-    return [name for name, *_ in served.requests()].count("LOOKUP")
-
-
 @pytest.mark.alone
 def test_a_request_that_ends_every_worker_is_answered_with_an_error(store, mount):
     store.put("a", b"value")
     served = mount("debug", "workers=2")
     assert (served.path / "a").read_bytes() == b"value"
     with poisoned(served):
-        last, taken = None, lookups(served)
+        last, taken = None, served.counted("LOOKUP")
         request = Child(error_of, os.stat, served.path / "missing")
         for number in range(1, 6):
             worker = worker_of(served, after=last)
-            eventually(lambda: lookups(served) >= taken + number)  # it has begun, and stands still
+            eventually(lambda: served.counted("LOOKUP") >= taken + number)  # it has begun, and stands still
             os.kill(worker, signal.SIGKILL)
             last = worker
     assert request.result() == "EIO"
