@@ -111,7 +111,7 @@ def test_a_worker_that_stands_still_is_replaced(store, mount, measured):
     begun = time.monotonic()
     assert (served.path / "a").read_bytes() == b"value"
     waited = time.monotonic() - begun
-    assert waited <= 8
+    assert waited <= 30  # a supervisor that gets no turn for a second begins to count anew
     worker_of(served, after=worker)
     assert "the worker does not answer; killing it" in served.log.read_text()
     time.sleep(1.5)  # the next one is asked in its turn, and answers
