@@ -5,7 +5,6 @@
  * running (supervisor.c), which are this program under other names: the worker (worker.c), the only
  * one to read requests and records, and the notifier (notifier.c).
  */
-#include "anchor.h"
 #include "background.h"
 #include "control_server.h"
 #include "degraded.h"
@@ -14,6 +13,7 @@
 #include "notifier.h"
 #include "oom.h"
 #include "options.h"
+#include "prepare.h"
 #include "ready.h"
 #include "recorder.h"
 #include "resolver.h"
@@ -378,90 +378,6 @@ static enum status serve_until_end(struct daemon *d)
     return (enum status)status;
 }
 
-/* Who the worker runs as: the owner of the store, or who the options say. */
-static bool set_worker_user(const struct options *options, struct handoff *handoff)
-{
-    struct stat st;
-    if (options->user) {
-        handoff->uid = options->uid;
-        handoff->gid = options->gid;
-        return true;
-    }
-    if (stat(handoff->store, &st) != 0) {
-        log_system_error("open the store", handoff->store, errno);
-        return false;
-    }
-    handoff->uid = st.st_uid;
-    handoff->gid = st.st_gid;
-    return true;
-}
-
-static bool fill_handoff(const struct options *options, const char *store, struct handoff *handoff)
-{
-    *handoff = (struct handoff){.workers = options->workers,
-                                .direct_io = options->direct_io,
-                                .audit_sync = options->audit_sync,
-                                .audit_optional = options->audit_optional,
-                                .debug = options->debug,
-                                .allow_swap = options->allow_swap,
-                                .log_levels = log_has_levels()};
-    if (snprintf(handoff->store, sizeof handoff->store, "%s", store) >=
-            (int)sizeof handoff->store ||
-        snprintf(handoff->subdir, sizeof handoff->subdir, "%s",
-                 options->subdir ? options->subdir : "") >= (int)sizeof handoff->subdir) {
-        log_system_error("serve", store, ENAMETOOLONG);
-        return false;
-    }
-    return set_worker_user(options, handoff);
-}
-
-/*
- * The anchor that workers hold the store to. One that can't be written is taken into memory, so
- * that at least no worker goes back behind what the one before has seen.
- */
-static enum store_err open_anchor(const struct options *options, struct daemon *d,
-                                  const char *store)
-{
-    const char *named = options->anchor ? options->anchor : getenv(ANCHOR_VARIABLE);
-    struct anchor_file file;
-
-    if (named && named[0] == '\0')
-        named = NULL;
-    enum store_err err = anchor_open(store, d->uuid, named, &file);
-
-    if (!err && !file.writable) {
-        struct anchor_file read_only = file;
-        log_warning("the anchor of '%s' can't be written; an older copy may go unnoticed when "
-                    "this daemon has ended",
-                    store);
-        err = anchor_in_memory(&read_only, &file);
-        d->supervisor.anchor_in_memory = true;
-        if (read_only.fd >= 0)
-            close(read_only.fd);
-    }
-    if (!err)
-        d->supervisor.anchor_fd = file.fd;
-    else if (store_fault()->sys_errno)
-        log_system_error("use the anchor in", named ? named : "the folder of the store",
-                         store_fault()->sys_errno);
-    else
-        log_store_error("use the anchor of", store, err);
-    return err;
-}
-
-/* False after one line on standard error: without its record nothing would be read. */
-static bool open_reads(const struct options *options, const char *store, struct supervisor *s)
-{
-    const char *name = options->audit ? options->audit : getenv(AUDIT_VARIABLE);
-
-    if (name && name[0] == '\0')
-        name = NULL;
-    s->handoff.audit_none = name && strcmp(name, "none") == 0;
-    s->reads.store = store;
-    s->reads.name = name;
-    return s->handoff.audit_none || reads_file_open(&s->reads) || options->audit_optional;
-}
-
 static enum status run(const struct options *options, int signals, struct background *background)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
@@ -481,7 +397,7 @@ static enum status run(const struct options *options, int signals, struct backgr
     secmem_allow_swap(options->allow_swap);
     err = unlock_root_key(options, &root_key, &store, d.uuid);
     if (!err)
-        err = open_anchor(options, &d, store);
+        err = prepare_anchor(options, store, d.uuid, &d.supervisor);
     if (err) {
         free(store);
         return status_of(err);
@@ -489,8 +405,8 @@ static enum status run(const struct options *options, int signals, struct backgr
     d.supervisor.root_key = &root_key;
     if (options->background && mount_serves(options->mountpoint, store))
         status = STATUS_DONE; /* which `mount -a` can't see by itself */
-    else if (fill_handoff(options, store, &d.supervisor.handoff) &&
-             open_reads(options, store, &d.supervisor) &&
+    else if (prepare_handoff(options, store, &d.supervisor.handoff) &&
+             prepare_reads(options, store, &d.supervisor) &&
              mount_prepare(&d.mount, options->mountpoint) &&
              mount_create(&d.mount, store, options->allow_other)) {
         d.supervisor.device_fd = d.mount.device_fd;

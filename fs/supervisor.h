@@ -20,9 +20,9 @@ struct supervisor {
     bool rekeying; /* there is to be no worker until it is over */
     int device_fd; /* borrowed from the mount */
     int anchor_fd; /* the same for all workers, so that none knows less than the one before */
-    struct reads_file reads; /* likewise */
     bool anchor_in_memory;   /* no writer knows of it, so a rekey does not seal it anew */
     int other_anchor_fd;     /* the one that goes with other_key then; -1 */
+    struct reads_file reads; /* the same for all workers, too */
     int kept_fd;
     struct kept *kept;
     int executable_fd; /* what workers run, whatever is at its path by now */

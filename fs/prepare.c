@@ -1,0 +1,93 @@
+/*
+ * See prepare.h. Runs once, before there is any other process.
+ */
+#include "prepare.h"
+#include "anchor.h"
+#include "log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Who the worker runs as: the owner of the store, or who the options say. */
+static bool set_worker_user(const struct options *options, struct handoff *handoff)
+{
+    struct stat st;
+    if (options->user) {
+        handoff->uid = options->uid;
+        handoff->gid = options->gid;
+        return true;
+    }
+    if (stat(handoff->store, &st) != 0) {
+        log_system_error("open the store", handoff->store, errno);
+        return false;
+    }
+    handoff->uid = st.st_uid;
+    handoff->gid = st.st_gid;
+    return true;
+}
+
+bool prepare_handoff(const struct options *options, const char *store, struct handoff *handoff)
+{
+    *handoff = (struct handoff){.workers = options->workers,
+                                .direct_io = options->direct_io,
+                                .audit_sync = options->audit_sync,
+                                .audit_optional = options->audit_optional,
+                                .debug = options->debug,
+                                .allow_swap = options->allow_swap,
+                                .log_levels = log_has_levels()};
+    if (snprintf(handoff->store, sizeof handoff->store, "%s", store) >=
+            (int)sizeof handoff->store ||
+        snprintf(handoff->subdir, sizeof handoff->subdir, "%s",
+                 options->subdir ? options->subdir : "") >= (int)sizeof handoff->subdir) {
+        log_system_error("serve", store, ENAMETOOLONG);
+        return false;
+    }
+    return set_worker_user(options, handoff);
+}
+
+enum store_err prepare_anchor(const struct options *options, const char *store,
+                              const unsigned char uuid[static STORE_UUID_BYTES],
+                              struct supervisor *supervisor)
+{
+    const char *named = options->anchor ? options->anchor : getenv(ANCHOR_VARIABLE);
+    struct anchor_file file;
+
+    if (named && named[0] == '\0')
+        named = NULL;
+    enum store_err err = anchor_open(store, uuid, named, &file);
+
+    if (!err && !file.writable) {
+        struct anchor_file read_only = file;
+        log_warning("the anchor of '%s' can't be written; an older copy may go unnoticed when "
+                    "this daemon has ended",
+                    store);
+        err = anchor_in_memory(&read_only, &file);
+        supervisor->anchor_in_memory = true;
+        if (read_only.fd >= 0)
+            close(read_only.fd);
+    }
+    if (!err)
+        supervisor->anchor_fd = file.fd;
+    else if (store_fault()->sys_errno)
+        log_system_error("use the anchor in", named ? named : "the folder of the store",
+                         store_fault()->sys_errno);
+    else
+        log_store_error("use the anchor of", store, err);
+    return err;
+}
+
+bool prepare_reads(const struct options *options, const char *store, struct supervisor *s)
+{
+    const char *name = options->audit ? options->audit : getenv(AUDIT_VARIABLE);
+
+    if (name && name[0] == '\0')
+        name = NULL;
+    s->handoff.audit_none = name && strcmp(name, "none") == 0;
+    s->reads.store = store;
+    s->reads.name = name;
+    return s->handoff.audit_none || reads_file_open(&s->reads) || options->audit_optional;
+}
