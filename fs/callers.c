@@ -132,15 +132,33 @@ static bool await(int socket, uint64_t number, int64_t deadline_ms,
     return false;
 }
 
+/* Take the turn to ask. What is given to the lock is a time of the machine's clock (as
+ * ThreadSanitizer doesn't know of others), which may be set meanwhile. */
+static bool take_turn(struct callers *c, int64_t deadline_ms)
+{
+    struct timespec until;
+    int64_t left_ms;
+    int error = ETIMEDOUT;
+
+    while (error == ETIMEDOUT && (left_ms = deadline_ms - clock_now_ms()) > 0) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += left_ms / 1000;
+        until.tv_nsec += left_ms % 1000 * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        error = pthread_mutex_timedlock(&c->asking, &until);
+    }
+    return error == 0;
+}
+
 /* Ask the supervisor. out: ret_fd  of the thread's name, the caller's to close; -1 where we have
  * too many descriptors already */
 static bool ask(struct callers *c, uint32_t thread, int patience_ms,
                 struct callers_answer *ret_answer, int *ret_fd)
 {
     int64_t deadline_ms = clock_now_ms() + patience_ms;
-    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
 
-    if (thread == 0 || pthread_mutex_clocklock(&c->asking, CLOCK_MONOTONIC, &until) != 0)
+    if (thread == 0 || !take_turn(c, deadline_ms))
         return false;
     struct callers_question question = {.number = ++c->number, .thread = thread};
     bool answered = send(c->socket, &question, sizeof question, MSG_DONTWAIT | MSG_NOSIGNAL) ==
