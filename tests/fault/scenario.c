@@ -37,7 +37,12 @@ static enum store_err rotate(struct store *s)
 static enum store_err set_policy(struct store *s)
 {
     const struct policy policy = policy_make(0, 7, 0640);
-    return store_set_policy(s, "db/password", &policy);
+    struct store_rules rules = {0};
+    enum store_err err = store_rules_add(&rules, STORE_RULE_EXECUTABLE, "/usr/bin/psql");
+
+    if (!err)
+        err = store_set_rules(s, "db/password", &rules);
+    return err ? err : store_set_policy(s, "db/password", &policy);
 }
 
 static enum store_err purge(struct store *s)
@@ -85,6 +90,10 @@ static void add_id(struct store *s, uint64_t id, crypto_generichash_state *hash)
     if (!attr.deleted)
         assert_ok(store_path_below(s, STORE_ROOT_ID, attr.node, path));
     add(hash, path, strlen(path));
+    const struct store_caller caller = {.unit = "a.service", .executable = "/usr/bin/psql"};
+    const struct store_caller other = {.unit = "a.service", .executable = ""};
+    const bool allowed[] = {store_allows(s, id, &caller), store_allows(s, id, &other)};
+    add(hash, allowed, sizeof allowed);
     if (attr.version == id)
         add_version(s, id, hash);
 }
@@ -109,6 +118,8 @@ static struct state state_of(struct store *s)
 
 static void fill(struct store *s)
 {
+    struct store_rules rules = {0};
+
     make_directory(s, "db");
     make_directory(s, "old");
     put_text(s, "db/user", "somebody");
@@ -118,6 +129,8 @@ static void fill(struct store *s)
     put_text(s, "old/token", "to be purged, too");
     assert_ok(store_begin(s));
     assert_ok(put_big(s, "old/big"));
+    assert_ok(store_rules_add(&rules, STORE_RULE_UNIT, "a.service"));
+    assert_ok(store_set_rules(s, "db", &rules));
     assert_ok(store_commit(s));
     remove_path(s, "old/token");
     remove_path(s, "old/big");

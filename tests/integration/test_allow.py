@@ -229,6 +229,14 @@ def test_nobody_is_known_without_the_right_to_look(store, mount, program):
     assert reads(program, served.path / "a", **identity(4242)) is None
 
 
+def test_few_descriptors_are_enough(store, mount, program):
+    store.put("a", b"value", "--mode", "0644")
+    store.ctl("allow", "--exe", program, "a")
+    served = mount(prefix=["prlimit", "--nofile=64:64"])
+    assert [reads(program, served.path / "a") for _ in range(100)] == [b"value"] * 100
+    assert reads("/bin/cat", served.path / "a") is None
+
+
 # ---- Units
 
 
@@ -391,7 +399,15 @@ RACES = """
 import os, random, sys, threading, time
 path, allowed, tries = sys.argv[1], sys.argv[2], int(sys.argv[3])
 random.seed(4)
-granted, refused = os.pipe(), os.pipe()
+granted, refused = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC), os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+counts = {granted: 0, refused: 0}
+
+def count():
+    for pipe in counts:
+        try:
+            counts[pipe] += len(os.read(pipe[0], 65536))
+        except BlockingIOError:
+            pass
 
 def open_often():
     while True:
@@ -424,12 +440,8 @@ for number in range(tries):
             os.waitpid(-1, 0)
         except ChildProcessError:
             break
-for pipe in (granted, refused):
-    os.close(pipe[1])
-    count = 0
-    while data := os.read(pipe[0], 65536):
-        count += len(data)
-    print(count)
+    count()
+print(counts[granted], counts[refused])
 """
 
 

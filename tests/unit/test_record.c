@@ -768,7 +768,7 @@ static void try_rules(unsigned tag, const char *text, size_t len, enum store_err
     assert_int_equal(err, expected);
 }
 
-#define refused_rules(tag, text) try_rules(tag, text, sizeof text - 1, STORE_ERR_INTEGRITY)
+#define refused_rules(tag, text) try_rules(tag, text, sizeof(text) - 1, STORE_ERR_INTEGRITY)
 
 static void test_rules(void **state)
 {

@@ -123,8 +123,8 @@ static void test_lists_are_bounded(void **state)
     }
     assert_error(store_rules_add(&rules, STORE_RULE_UNIT, "one.service"), STORE_ERR_LIMIT);
     assert_ok(store_rules_add(&rules, STORE_RULE_UNIT, "u7.service"));
-    for (char c = 'a'; c < 'e'; c++) {
-        memset(text, c, sizeof text);
+    for (unsigned i = 0; i < 4; i++) {
+        memset(text, (int)('a' + i), sizeof text);
         text[0] = '/';
         text[sizeof text - 1] = '\0';
         assert_ok(store_rules_add(&rules, STORE_RULE_EXECUTABLE, text));
