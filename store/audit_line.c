@@ -82,9 +82,7 @@ bool audit_event_find(const char *name, enum audit_event *ret_event)
 
 static char *put_text(char *at, const char *text)
 {
-    size_t len = strlen(text);
-    memcpy(at, text, len);
-    return at + len;
+    return stpcpy(at, text);
 }
 
 static char *put_decimal(char *at, uint64_t v)
@@ -246,7 +244,7 @@ static bool take_hex(const char *text, unsigned char ret_hash[AUDIT_HASH_BYTES])
         unsigned digit = c - '0' < 10 ? c - '0' : c - 'a' < 6 ? c - 'a' + 10 : 16;
         if (digit == 16)
             return false;
-        ret_hash[i / 2] = (unsigned char)(ret_hash[i / 2] << 4 | digit);
+        ret_hash[i / 2] = (unsigned char)(i % 2 ? ret_hash[i / 2] | digit : digit << 4);
     }
     return true;
 }

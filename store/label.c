@@ -103,7 +103,6 @@ enum store_err store_set_label(struct store *store, const char *path, enum store
             return fault(STORE_ERR_INVALID, "label", "the version", "one has to be current");
         return make_current(store, path, &record, store_version_numbered(d, number));
     case STORE_LABEL_PREVIOUS:
-        return move_label(store, path, &record, label, number);
     case STORE_LABEL_PENDING:
         return move_label(store, path, &record, label, number);
     }

@@ -33,7 +33,8 @@ static bool keep(struct tally *tally, struct tally_entry *entry)
 {
     if (tally->count == tally->capacity) {
         size_t capacity = tally->capacity ? 2 * tally->capacity : 64;
-        struct tally_entry **grown = reallocarray(tally->entries, capacity, sizeof *grown);
+        struct tally_entry **grown =
+            reallocarray(tally->entries, capacity, sizeof(struct tally_entry *));
         if (grown == NULL)
             return false;
         tally->entries = grown;
@@ -45,30 +46,34 @@ static bool keep(struct tally *tally, struct tally_entry *entry)
     return true;
 }
 
-/* The entry of the reader that the line tells of; NULL when out of memory. */
-static struct tally_entry *find(struct tally *tally, const json_t *line, int64_t time_ns)
+/* NULL when out of memory. */
+static struct tally_entry *make(const json_t *line, int64_t time_ns)
 {
     const json_t *uid = json_object_get(line, "uid");
-    /* Only compared with. */
-    struct tally_entry key = {.path = (char *)(uintptr_t)audit_query_text(line, "path"),
-                              .uid = json_is_integer(uid) ? json_integer_value(uid) : -1,
-                              .executable =
-                                  (char *)(uintptr_t)audit_query_text(line, "executable")};
-    struct tally_entry *const *found = tfind(&key, &tally->tree, by_reader);
-
-    if (found)
-        return *found;
     struct tally_entry *made = calloc(1, sizeof *made);
-    if (made) {
-        made->path = strdup(key.path);
-        made->executable = strdup(key.executable);
-        made->uid = key.uid;
-        made->first_ns = time_ns;
-    }
-    if (made && made->path && made->executable && keep(tally, made))
+
+    if (made == NULL)
+        return NULL;
+    made->path = strdup(audit_query_text(line, "path"));
+    made->executable = strdup(audit_query_text(line, "executable"));
+    made->uid = json_is_integer(uid) ? json_integer_value(uid) : -1;
+    made->first_ns = time_ns;
+    if (made->path && made->executable)
         return made;
     entry_free(made);
     return NULL;
+}
+
+/* The entry of the reader that the line tells of; NULL when out of memory. */
+static struct tally_entry *find(struct tally *tally, const json_t *line, int64_t time_ns)
+{
+    struct tally_entry *made = make(line, time_ns);
+    struct tally_entry *const *found = made ? tfind(made, &tally->tree, by_reader) : NULL;
+
+    if (found == NULL && made && keep(tally, made))
+        return made;
+    entry_free(made);
+    return found ? *found : NULL;
 }
 
 static size_t column_of(const struct tally *tally, int64_t time_ns)
