@@ -17,7 +17,7 @@ _secretctl_find_command()
     command=
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --store | --anchor | --key-file | --passphrase-fd | --identity | --unlock-command) ((i++)) ;;
+        --store | --anchor | --audit | --key-file | --passphrase-fd | --identity | --unlock-command) ((i++)) ;;
         -*) ;;
         *)
             command=${COMP_WORDS[i]}
@@ -33,7 +33,7 @@ _secretctl()
 
     _secretctl_find_command
     case $prev in
-    --store | --key-file | --identity | --unlock-command | --new-key-file | --new-unlock-command | --out | --file | --mount | --pid-file | --exe)
+    --store | --audit | --key-file | --identity | --unlock-command | --new-key-file | --new-unlock-command | --out | --file | --output | --mount | --pid-file | --exe)
         compopt -o filenames
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
@@ -57,8 +57,13 @@ _secretctl()
         mapfile -t COMPREPLY < <(compgen -W "$(ls /etc/secretfs/rotators.d 2>/dev/null)" -- "$cur")
         return
         ;;
+    --event) words='open denied revoked expired integrity get mount unmount restart gap put rotate rollback label revoke expire mkdir move remove restore purge policy describe schedule key rekey anchor' ;;
+    --uid)
+        mapfile -t COMPREPLY < <(compgen -u -- "$cur")
+        return
+        ;;
     --signal) words='HUP INT TERM USR1 USR2' ;;
-    --passphrase-fd | --new-passphrase-fd | --recipient | --delay | --unit | --mode | --acl | --description | --if-version | --to | --every | --timeout | --recovery | -m | --modify | -x | --remove)
+    --passphrase-fd | --new-passphrase-fd | --recipient | --delay | --since | --until | --unit | --mode | --acl | --description | --if-version | --to | --every | --timeout | --recovery | -m | --modify | -x | --remove)
         return
         ;;
     --version) [[ $command == get ]] && return ;;
@@ -82,6 +87,8 @@ _secretctl()
             words='new show'
         elif [[ $command == anchor ]]; then
             words=accept
+        elif [[ $command == audit ]]; then
+            words='verify summary'
         fi
     fi
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
