@@ -17,6 +17,8 @@
 #define WINDOW 65536    /* bytes to begin with, */
 #define WINDOW_GROWTH 8 /* times as many next, */
 #define LINES_ENOUGH 64 /* unless there are so many lines in them */
+/* No record gets there; a line that says so must not push the numbers to where they end. */
+#define SEQUENCE_MAX UINT64_C(100000000000000000)
 
 void audit_run_add(struct audit_run *run, const char *line, size_t len)
 {
@@ -24,7 +26,7 @@ void audit_run_add(struct audit_run *run, const char *line, size_t len)
 
     if (len == 0)
         return;
-    if (audit_line_parse(line, len, &link)) {
+    if (audit_line_parse(line, len, &link) && link.sequence <= SEQUENCE_MAX) {
         int64_t first = (int64_t)link.sequence - (int64_t)run->count;
         run->first = !run->any || first > run->first ? first : run->first;
         run->any = true;
@@ -35,7 +37,7 @@ void audit_run_add(struct audit_run *run, const char *line, size_t len)
 uint64_t audit_first_number(const char *text, size_t len)
 {
     uint64_t sequence;
-    return audit_line_sequence(text, len, &sequence) ? sequence : 0;
+    return audit_line_sequence(text, len, &sequence) && sequence <= SEQUENCE_MAX ? sequence : 0;
 }
 
 /* The lines in a piece of the file. */

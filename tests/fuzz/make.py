@@ -50,13 +50,25 @@ def seed(target, name, data):
     (folder / name).write_bytes(data)
 
 
+def make_record(vectors):
+    lines = [bytes.fromhex(vectors[f"audit_line_{which}"]) for which in ("1", "2", "late")]
+    seed("record", "lines", b"".join(lines))
+    seed("record", "without_the_first", b"".join(lines[1:]))
+    seed("record", "doubled", lines[0] * 3 + lines[1])
+    seed("record", "pieces", lines[0][:100] + b"\n" + lines[0] + lines[1][:50] + lines[1] + b"\n\n{")
+    seed("record", "numbers", lines[0].replace(b'"seq":1', b'"seq":999999999999999999') + lines[1])
+
+
 def make_corpora():
+    vectors = {}
     for line in (HERE.parent / "vectors/v1.txt").read_text().splitlines()[1:]:
         name, data = line.split(" ")
+        vectors[name] = data
         for prefix, target in RECORDS.items():
             if name.startswith(prefix) and not (name == "record_root_directory" and target == "root"):
                 seed(target, name, bytes.fromhex(data))
                 break
+    make_record(vectors)
     for target, texts in TEXTS.items():
         for number, text in enumerate(texts):
             seed(target, f"text{number}", text.encode())

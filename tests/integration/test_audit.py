@@ -122,6 +122,19 @@ def test_who_it_was(store):
     assert (entry["uid"], entry["gid"], "sudo" in entry) == (UID, UID, False)
 
 
+def test_a_state_that_is_accepted_is_on_record(store):
+    store.put("a", VALUE)
+    older = store.path.read_bytes()
+    store.put("a", b"another")
+    store.path.write_bytes(older)
+    store.refuses(INTEGRITY, "get", "a")
+    store.ctl("anchor", "accept")
+    event, path, version, result, detail = told(store)[-1]
+    assert (event, path, version, result) == ("anchor", None, None, "ok")
+    assert detail.startswith("generation ") and "accepted, in place of" in detail
+    assert store.json("audit", "verify")["lines"] == 3
+
+
 def test_a_refused_read_is_on_record(store):
     store.put("a", VALUE)
     store.ctl("expire", "a", "2020-01-01T00:00:00Z")
