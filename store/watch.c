@@ -2,9 +2,10 @@
  * Noticing that somebody has committed, without polling: inotify on the folder of the store.
  *
  * SQLite writes a commit's pages to the write-ahead log before it makes them visible in shared
- * memory, which raises no event. So the write alone is too early a sign; what counts is the
- * writer's db_touch() after the commit, or the close of its descriptor, which the kernel does even
- * for a writer that was killed.
+ * memory, which raises no event. So the write is too early a sign, and not looked at (a record of
+ * reads may be in the same folder, and is written to with each); what counts is the writer's
+ * db_touch() after the commit, or the close of its descriptor, which the kernel does even for a
+ * writer that was killed.
  */
 #include "fault.h"
 #include "state.h"
@@ -30,7 +31,7 @@ enum store_err store_watch(struct store *store, int *ret_fd)
     memcpy(folder + len, "/", 2);
     int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (fd < 0 || inotify_add_watch(fd, folder,
-                                    IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE |
+                                    IN_ATTRIB | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE |
                                         IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR) < 0) {
         enum store_err err = fault_errno(errno, "watch", "the store");
         if (fd >= 0)

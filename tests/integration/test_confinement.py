@@ -70,6 +70,7 @@ EXPECTED = {
             "mount point",
             "program",
             "socket",
+            "store.db-audit.jsonl",
         },
         environment=True,
         words=["| root |"],
@@ -82,6 +83,7 @@ EXPECTED = {
         seccomp=True,
         descriptors={
             "/dev/fuse",
+            "/proc/PID/comm",  # of whoever has read
             "anon_inode:[eventfd]",
             "anon_inode:[signalfd]",
             "anon_inode:[timerfd]",
@@ -89,6 +91,7 @@ EXPECTED = {
             "anon_inode:inotify",
             "socket",
             "store.db",
+            "store.db-audit.jsonl",
             "store.db-shm",
             "store.db-wal",
         },

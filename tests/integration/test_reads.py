@@ -26,6 +26,7 @@ from harness import (
     spawn,
     worker_of,
 )
+from test_permissions import Secrets, for_user, make_nodes, make_users
 
 OPENS = int(os.environ.get("SECRETFS_RECORD_OPENS", "1000"))  # by each reader; 100000 is the long form
 READERS = 4
@@ -223,6 +224,58 @@ def test_what_can_not_be_told_from_looking_says_so(store, mount):
     assert line["inferred"] is True and line["uid"] == 20002
     assert as_user(20002, 20002, [], error_of, read, served.path / "a") == "EACCES"
     assert "inferred" not in lines(store, "denied")[1]
+
+
+def attempts(root, nodes):
+    """What each node's open, or listing, came to for the calling user."""
+    return {
+        node.path: error_of(os.listdir if node.directory else read, f"{root}/{node.path}")
+        for node in nodes
+    }
+
+
+def looks(root, nodes):
+    return {node.path: error_of(os.stat, f"{root}/{node.path}") for node in nodes}
+
+
+def by_user(users, function, root, nodes):
+    return {user.uid: for_user(user, function, str(root), nodes).result() for user in users}
+
+
+def is_at_or_above(directory, path):
+    return path == directory or path.startswith(f"{directory}/") or directory == "/"
+
+
+def test_every_refusal_and_no_look_is_on_record(store, mount, measured):
+    """By 50 users, of 200 nodes with every kind of policy."""
+    users, nodes, secrets = make_users(), make_nodes(), Secrets(store)
+    for node in nodes:
+        secrets.make(node)
+    served = mount()
+    opened = by_user(users, attempts, served.path, nodes)
+    denied = {(line["uid"], line["path"]) for line in lines(store, "denied")}
+    refused = {
+        (uid, path) for uid, found in opened.items() for path, error in found.items() if error == "EACCES"
+    }
+    for uid, path in refused:  # itself, or a directory on the way
+        assert any(u == uid and is_at_or_above(at, path) for u, at in denied), (uid, path)
+    for uid, at in denied:
+        assert any(u == uid and is_at_or_above(at, path) for u, path in refused), (uid, at)
+    assert len(refused) > 1000
+
+    run(["find", served.path, "-ls"])  # the kernel has all attributes again
+    before = len(lines(store, "denied"))
+    seen = by_user(users, looks, served.path, nodes)
+    for line in lines(store, "denied")[before:]:
+        assert any(  # what can't be searched hides what is below
+            error == "EACCES" and path != line["path"] and is_at_or_above(line["path"], path)
+            for path, error in seen[line["uid"]].items()
+        ), line
+    measured(
+        f"{len(users)} users × {len(nodes)} nodes: {len(refused)} refused, each on record;"
+        f" {sum(error is None for found in seen.values() for error in found.values())} looks by"
+        " stat(2): none on record"
+    )
 
 
 def refused_often(path, count):
