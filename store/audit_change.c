@@ -74,7 +74,7 @@ void audit_note(struct store *store, enum audit_event event, const char *path, u
         return;
     struct audit_change *change = add(changes);
     if (change == NULL) {
-        store->failed = true;
+        changes->failed = true;
         return;
     }
     change->event = changes->named && is_named_by_command(event) ? changes->name : event;
@@ -87,7 +87,7 @@ void audit_note(struct store *store, enum audit_event event, const char *path, u
         change->detail = strdup(detail);
     }
     if ((path && change->path == NULL) || (format && change->detail == NULL))
-        store->failed = true;
+        changes->failed = true;
 }
 
 void audit_note_policy(struct store *store, const char *path, const struct policy *from,
@@ -138,6 +138,8 @@ enum store_err audit_record(struct store *store)
 
     if (changes->log == NULL)
         return STORE_OK;
+    if (changes->failed)
+        return fault(STORE_ERR_NO_MEMORY, "record", "the changes", NULL);
     for (; changes->appended < changes->count && !err; changes->appended += !err)
         err = append(store, &changes->items[changes->appended], "ok");
     if (!err)
@@ -173,6 +175,7 @@ void audit_forget(struct store *store)
         free(changes->items[i].detail);
     }
     changes->count = changes->appended = 0;
+    changes->failed = false;
 }
 
 void audit_changes_release(struct audit_changes *changes)

@@ -27,6 +27,7 @@ struct audit_changes {
     size_t count;
     size_t capacity;
     size_t appended; /* of them, to the record */
+    bool failed;     /* there was no memory for one, so that they can't be committed */
     bool held;       /* they stay, and nothing is said of a failure, until this is over */
 };
 

@@ -2,6 +2,7 @@
  * See scenario.h.
  */
 #include "scenario.h"
+#include "audit.h"
 #include "changes.h"
 #include "media.h"
 #include "rekey.h"
@@ -233,10 +234,32 @@ static enum store_err change(const struct trial *trial, struct store *s)
     return err;
 }
 
+/* Its changes are recorded, as secretctl has it. */
+static enum store_err record(const struct trial *trial, struct store *s, struct audit_log **ret_log)
+{
+    static const struct audit_actor who = {.uid = 1000, .gid = 1000, .pid = 1};
+    struct audit_head known;
+    int fd;
+    enum store_err err = audit_file_open(trial->fixture->path, NULL, true, &fd, &known);
+
+    if (!err)
+        err = audit_log_new(s, fd, &known, ret_log);
+    if (!err)
+        audit_use(s, *ret_log, &who);
+    return err;
+}
+
 enum store_err trial_change(const struct trial *trial, struct store *s, bool *ret_acknowledged)
 {
-    enum store_err err = change(trial, s);
+    struct audit_log *log = NULL;
+    enum store_err err = record(trial, s, &log);
+
+    if (!err)
+        err = change(trial, s);
     *ret_acknowledged = err == STORE_OK;
+    store_rollback(s);
+    audit_use(s, NULL, &(struct audit_actor){0});
+    audit_log_free(log);
     return !err && trial->scenario->compacts ? store_compact(s, -1) : err;
 }
 
