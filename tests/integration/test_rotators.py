@@ -504,7 +504,7 @@ def test_no_variable_chooses_the_folder(store, secret, rotator):
 
 
 def test_a_plain_user_runs_a_rotator_with_his_own_rights(store, secret, rotator):
-    for path in [store.folder, rotator.folder, store.key, *store.files()]:
+    for path in [store.folder, rotator.folder, store.key, *store.files(), *store.records()]:
         os.chown(path, 4242, 4242)
     rotator.does("set", f"id -u > {rotator.folder}/uid")
     run(store.argv("rotate", secret), env=QUICK, **identity(4242))
