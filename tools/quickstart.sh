@@ -82,4 +82,6 @@ echo "  sha256 before: ${old:0:16}…   after: ${new:0:16}…"
 run secretctl versions db/password
 
 say "It runs. To stop it:  umount $mountpoint"
-echo "To remove what it made: rm -r $SECRETFS_STORE $(dirname "$SECRETFS_STORE")/anchor $SECRETFS_KEY_FILE"
+record=$SECRETFS_STORE-audit.jsonl
+[ "$SECRETFS_STORE" != /var/lib/secretfs/store.db ] || record=/var/log/secretfs
+echo "To remove what it made: rm -r $SECRETFS_STORE $(dirname "$SECRETFS_STORE")/anchor $record $SECRETFS_KEY_FILE"
