@@ -136,18 +136,17 @@ enum store_err audit_record(struct store *store)
     struct audit_changes *changes = &store->audit;
     enum store_err err = STORE_OK;
 
-    if (changes->log == NULL)
-        return STORE_OK;
     if (changes->failed)
         return fault(STORE_ERR_NO_MEMORY, "record", "the changes", NULL);
+    if (changes->log == NULL || changes->appended == changes->count)
+        return STORE_OK;
     for (; changes->appended < changes->count && !err; changes->appended += !err)
         err = append(store, &changes->items[changes->appended], "ok");
-    if (!err)
-        err = audit_sync(changes->log);
-    if (!err)
-        store->to.checkpoint =
-            (struct audit_checkpoint){audit_log_head(changes->log), store->now_ns};
-    return err;
+    if (err)
+        return err;
+    /* Not later: what others append after the sync may be lost with the power. */
+    store->to.checkpoint = (struct audit_checkpoint){audit_log_head(changes->log), store->now_ns};
+    return audit_sync(changes->log);
 }
 
 void audit_record_failure(struct store *store)
