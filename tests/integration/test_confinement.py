@@ -138,7 +138,7 @@ def owned(store):
     """A store with a secret that belongs to an ordinary user."""
     store.quick = True
     store.put("a", b"value")
-    for path in [store.folder, *store.files()]:
+    for path in [store.folder, *store.files(), *store.records()]:
         os.chown(path, OWNER, OWNER)
     return store
 

@@ -142,7 +142,7 @@ def test_a_copy_of_the_store_is_not_waited_for(store, mount, folder):
     served = mount()
     copy = Store(folder / "copy")
     copy.folder.mkdir()
-    for path in [store.key, *store.files()]:
+    for path in [store.key, *store.files(), *store.records()]:
         shutil.copy2(path, copy.folder)
     begun = time.monotonic()
     for number in range(3):
@@ -156,7 +156,7 @@ def test_a_copy_of_the_store_is_not_waited_for(store, mount, folder):
 def test_a_daemon_of_a_copy_that_may_not_be_asked_is_not_waited_for(store, mount, folder, mode):
     original = Store(folder / "original")
     original.folder.mkdir(mode)
-    for path in [store.key, *store.files()]:
+    for path in [store.key, *store.files(), *store.records()]:
         shutil.copy2(path, original.folder)
     mount(of=original)
     for path in store.possessions():

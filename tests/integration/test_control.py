@@ -142,7 +142,7 @@ def test_without_a_daemon_there_is_nothing_to_upgrade(store):
 
 def test_the_worker_runs_as_the_user_that_is_asked_for(store, mount):
     store.put("a", b"value")
-    for path in [store.folder, *store.files()]:
+    for path in [store.folder, *store.files(), *store.records()]:
         os.chown(path, 1, 1)
     served = mount("user=daemon")
     status = Path(f"/proc/{worker_of(served)}/status").read_text()

@@ -122,7 +122,7 @@ def test_an_older_file_and_an_older_slot(store, folder):
     store.put("a", b"value")
     copy = Store(folder / "copy")
     copy.folder.mkdir()
-    for path in [store.key, *store.files()]:
+    for path in [store.key, *store.files(), *store.records()]:
         shutil.copy2(path, copy.folder)
     with sqlite3.connect(copy.path) as db:
         slot = db.execute("SELECT id, generation, box FROM slot").fetchone()
@@ -247,7 +247,7 @@ def test_what_does_not_go_together(store):
 def test_a_daemon_that_may_not_be_asked_keeps_it_from_being_done(store, mount):
     store.put("a", b"value")
     served = mount()
-    for path in [store.folder, store.key, *store.files()]:
+    for path in [store.folder, store.key, *store.files(), *store.records()]:
         os.chown(path, 4242, 4242)
     generation = store.json("status")["generation"]
     line = store.refuses(FAILED, "key", "rekey", **identity(4242))

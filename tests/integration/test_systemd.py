@@ -180,7 +180,7 @@ def confined(unit):
 
 
 def owned_by(store, uid):
-    for path in [store.folder, store.key, *store.files()]:
+    for path in [store.folder, store.key, *store.files(), *store.records()]:
         os.chown(path, uid, uid)
     store.folder.chmod(0o700)
 
