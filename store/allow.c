@@ -7,6 +7,25 @@
 #include "state.h"
 #include "write.h"
 
+#include <stdio.h>
+
+/* What the record says of the rules that a node has from now on; a long list is cut. */
+static void note_rules(struct store *store, const char *path, const struct store_rules *rules)
+{
+    static const char *const words[] = {
+        [STORE_RULE_UNIT] = " unit ", [STORE_RULE_EXECUTABLE] = " executable "};
+    char text[AUDIT_CHANGE_DETAIL] = "";
+    size_t used = 0;
+
+    for (unsigned kind = 0; kind < STORE_RULE_KINDS; kind++) {
+        const struct store_rule_list *list = &rules->kinds[kind];
+        for (const char *rule = store_rule_next(list, NULL); rule && used < sizeof text;
+             rule = store_rule_next(list, rule))
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", words[kind], rule);
+    }
+    audit_note(store, AUDIT_POLICY, path, 0, used ? "allowed:%s" : "no rules%s", text);
+}
+
 enum store_err store_set_rules(struct store *store, const char *path,
                                const struct store_rules *rules)
 {
@@ -19,6 +38,7 @@ enum store_err store_set_rules(struct store *store, const char *path,
         return err;
     record.details.rules = *rules;
     record.changed_ns = store->now_ns;
+    note_rules(store, path, rules);
     return write_node(store, &record);
 }
 
