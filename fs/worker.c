@@ -66,7 +66,7 @@ static int open_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_sigmask(SIG_SETMASK, &set, NULL); /* not what the supervisor has blocked for itself */
     sigdelset(&set, SIGINT);
     sigdelset(&set, SIGHUP);
     return signalfd(-1, &set, SFD_CLOEXEC);

@@ -17,6 +17,7 @@ from harness import (
     USAGE,
     Store,
     end,
+    eventually,
     identity,
     kill_if_lives,
     kill_worker,
