@@ -230,15 +230,17 @@ static bool add_entry(void *arg, const char *name, const struct stat *st, uint64
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-    attributes_dropped(&serve_of(req)->kept->attributes, ino); /* the time of the last access */
+    struct serve *serve = serve_of(req);
     struct listing l = {.req = req, .buf = malloc(size), .size = size, .plus = plus};
     int error = ENOMEM;
     if (l.buf)
-        error = tree_list(&serve_of(req)->tree, ino, (uint64_t)off, add_entry, &l);
+        error = tree_list(&serve->tree, ino, (uint64_t)off, add_entry, &l);
+    attributes_dropped(&serve->kept->attributes, ino); /* the time of the last access */
     if (error)
         fuse_reply_err(req, error);
     else
         fuse_reply_buf(req, l.buf, l.used);
+    attributes_dropped(&serve->kept->attributes, ino);
     free(l.buf);
 }
 

@@ -66,7 +66,7 @@ void serve_record_refusal(fuse_req_t req, uint64_t ino, bool is_directory)
                                facts.group_count, &granted) != 0 ||
                   (granted & needed) == needed))
         return;
-    record(req, AUDIT_DENIED, tree_id(ino), EACCES, !held);
+    record(req, AUDIT_DENIED, tree_id(ino), EACCES, !held || !known);
     counts_denied(&serve->kept->counts);
 }
 
@@ -221,9 +221,9 @@ void serve_read(fuse_req_t req, uint64_t ino, size_t size, off_t off, struct fus
         fuse_reply_err(req, EACCES);
         return;
     }
-    attributes_dropped(&serve->kept->attributes, ino); /* the time of the last access */
     struct secbuf value = values_take(&serve->values);
     enum store_err err = store_read(serve->tree.store, version, &value);
+    attributes_dropped(&serve->kept->attributes, ino); /* the time of the last access */
     if (err) {
         report(serve, ino, err);
         if (is_refusal(err))
@@ -233,6 +233,7 @@ void serve_read(fuse_req_t req, uint64_t ino, size_t size, off_t off, struct fus
         size_t left = at < value.len ? value.len - at : 0;
         fuse_reply_buf(req, left ? (const char *)value.data + at : NULL, left < size ? left : size);
     }
+    attributes_dropped(&serve->kept->attributes, ino);
     values_give(&serve->values, &value);
 }
 
