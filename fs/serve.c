@@ -137,6 +137,22 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     fuse_reply_attr(req, &st, valid);
 }
 
+static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+    (void)ino;
+    (void)count;
+    attributes_evicted(&serve_of(req)->kept->attributes);
+    fuse_reply_none(req);
+}
+
+static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    (void)count;
+    (void)forgets;
+    attributes_evicted(&serve_of(req)->kept->attributes);
+    fuse_reply_none(req);
+}
+
 static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     struct statvfs st;
@@ -327,6 +343,8 @@ const struct fuse_lowlevel_ops serve_operations = {
     .init = on_init,
     .lookup = on_lookup,
     .getattr = on_getattr,
+    .forget = on_forget,
+    .forget_multi = on_forget_multi,
     .statfs = on_statfs,
     .getxattr = on_getxattr,
     .listxattr = on_listxattr,

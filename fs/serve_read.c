@@ -41,30 +41,40 @@ static enum audit_event event_of(int error)
     return error == EIO ? AUDIT_INTEGRITY : AUDIT_DENIED;
 }
 
+/* Whether the policy lets these ids read a secret, or list and search a directory; what is gone by
+ * now lets nobody. */
+static bool permits(fuse_req_t req, uint64_t ino, bool is_directory,
+                    const struct caller_facts *facts)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    unsigned needed = is_directory ? 5 : 4;
+    unsigned granted = 0;
+
+    return tree_permits(&serve_of(req)->tree, ino, ctx->uid, ctx->gid, facts->groups,
+                        facts->group_count, &granted) == 0 &&
+           (granted & needed) == needed;
+}
+
 /*
  * The kernel asks for attributes that it has when it has just refused somebody by them
  * (attributes.h). Where it may have dropped them, stat(2) by somebody who would be refused looks
  * the same, and the record says so. Whoever may read was refused something else, which the tree
- * does not have for anybody: that is not put on record.
+ * does not have for anybody: that is not put on record. Supplementary groups take a question to the
+ * supervisor, and count where nothing else tells.
  */
 void serve_record_refusal(fuse_req_t req, uint64_t ino, bool is_directory)
 {
     struct serve *serve = serve_of(req);
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
     bool held = attributes_held(&serve->kept->attributes, ino);
-    unsigned needed = is_directory ? 5 : 4;
-    struct caller_facts facts;
-    unsigned granted = 0;
+    struct caller_facts facts = {.group_count = 0};
+    bool known = true;
 
-    if (!held && ctx->uid == 0)
+    if (!held && fuse_req_ctx(req)->uid == 0)
         return;
-    bool known =
-        callers_ask(serve->options.callers, (uint32_t)ctx->pid, &facts) && facts.groups_known;
-    if (!known && !held)
-        return;
-    if (known && (tree_permits(&serve->tree, ino, ctx->uid, ctx->gid, facts.groups,
-                               facts.group_count, &granted) != 0 ||
-                  (granted & needed) == needed))
+    if (!held || permits(req, ino, is_directory, &facts))
+        known = callers_ask(serve->options.callers, (uint32_t)fuse_req_ctx(req)->pid, &facts) &&
+                facts.groups_known;
+    if (known ? permits(req, ino, is_directory, &facts) : !held)
         return;
     record(req, AUDIT_DENIED, tree_id(ino), EACCES, !held || !known);
     counts_denied(&serve->kept->counts);

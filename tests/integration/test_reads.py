@@ -31,6 +31,9 @@ from test_permissions import Secrets, for_user, make_nodes, make_users
 OPENS = int(os.environ.get("SECRETFS_RECORD_OPENS", "1000"))  # by each reader; 100000 is the long form
 READERS = 4
 
+# Where the kernel drops attributes under memory pressure, which the tests of permissions make, a refusal is
+# inferred: those that tell refusals from looks run alone.
+
 
 def record_of(store):
     """The lines of the record so far; a full disk may have left pieces of some."""
@@ -86,6 +89,7 @@ def test_who_read_is_seen_from_outside_their_namespaces(store, mount):
     assert line["uid"] == 20001 and line["executable"].endswith("/cat") and line["pid"] > 2
 
 
+@pytest.mark.alone
 def test_looking_is_not_reading(store, mount):
     store.put("d/a", b"value", "-p")
     served = mount()
@@ -196,6 +200,7 @@ def refusals(store):
     return [(line["uid"], line["path"]) for line in lines(store, "denied")]
 
 
+@pytest.mark.alone
 def test_who_is_refused_is_on_record(store, mount):
     store.put("d/mine", b"value", "-p", "--owner", "20001")
     store.ctl("mkdir", "closed", "--mode", "0700")
@@ -214,6 +219,7 @@ def test_who_is_refused_is_on_record(store, mount):
     assert len(refusals(store)) == 2
 
 
+@pytest.mark.alone
 def test_what_can_not_be_told_from_looking_says_so(store, mount):
     """After a READ the kernel asks again for the time of the last access, whoever calls stat(2)."""
     store.put("a", b"value", "--owner", "20001")
@@ -246,6 +252,7 @@ def is_at_or_above(directory, path):
     return path == directory or path.startswith(f"{directory}/") or directory == "/"
 
 
+@pytest.mark.alone
 def test_every_refusal_and_no_look_is_on_record(store, mount, measured):
     """By 50 users, of 200 nodes with every kind of policy."""
     users, nodes, secrets = make_users(), make_nodes(), Secrets(store)

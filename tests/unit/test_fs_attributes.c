@@ -70,12 +70,45 @@ static void test_the_last_one_is_known(void **state)
     assert_true(attributes_held(a, 17 + ATTRIBUTES_SLOTS));
 }
 
+/* What is given while the kernel evicts something it does not keep. */
+static void test_evictions(void **state)
+{
+    struct attributes *a = *state;
+
+    attributes_given(a, 17);
+    now_s += 10;
+    attributes_given(a, 18);
+    now_s += 1;
+    attributes_evicted(a);
+    assert_true(attributes_held(a, 17));
+    assert_false(attributes_held(a, 18));
+    attributes_given(a, 18);
+    assert_false(attributes_held(a, 18));
+    now_s += 2;
+    attributes_given(a, 18);
+    assert_true(attributes_held(a, 18));
+    now_s += ATTRIBUTES_SECONDS; /* the same bit */
+    attributes_evicted(a);
+    now_s += 5;
+    attributes_given(a, 17);
+    assert_true(attributes_held(a, 17));
+    now_s += ATTRIBUTES_SECONDS - 5;
+    attributes_given(a, 17);
+    assert_false(attributes_held(a, 17)); /* until it is cleared */
+    now_s += 5;
+    attributes_evicted(a);
+    now_s += 3;
+    attributes_given(a, 17);
+    assert_true(attributes_held(a, 17));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_given_and_dropped, make, release),
         cmocka_unit_test_setup_teardown(test_for_a_day, make, release),
         cmocka_unit_test_setup_teardown(test_the_last_one_is_known, make, release),
+        cmocka_unit_test_setup_teardown(test_evictions, make, release),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
