@@ -14,9 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define WINDOW 65536    /* bytes to begin with, */
-#define WINDOW_GROWTH 8 /* times as many next, */
-#define LINES_ENOUGH 64 /* unless there are so many lines in them */
+#define WINDOW (512 * 1024) /* bytes to begin with, */
+#define WINDOW_GROWTH 8     /* times as many next, */
+#define LINES_ENOUGH 1024   /* unless there are so many lines in them: one has seen all before it */
 /* No record gets there; a line that says so must not push the numbers to where they end. */
 #define SEQUENCE_MAX UINT64_C(100000000000000000)
 
