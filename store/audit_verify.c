@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STATES 65536        /* how far back a line may continue the chain */
+#define STATES (1U << 20)   /* how far back a line may continue the chain */
 #define LATE_KEY_LINES 4096 /* after a rekey, for who has yet to hear of it */
 #define BUFFER_BYTES (16 * AUDIT_LINE_MAX)
 #define FIRST_LINES 64 /* that tell where a file begins */
