@@ -145,12 +145,12 @@ static void open_to_read(fuse_req_t req, uint64_t ino, struct fuse_file_info *fi
     int64_t began_ns = counts_now_ns();
     struct counts *counts = &serve_of(req)->kept->counts;
     int error = begin_to_read(req, ino, fi);
+    if (error != ESTALE)
+        counts_open(counts, error, began_ns);
     if (error)
         fuse_reply_err(req, error);
     else
         fuse_reply_open(req, fi);
-    if (error != ESTALE)
-        counts_open(counts, error, began_ns);
 }
 
 /* The notifier's, on the private mount. */
