@@ -18,7 +18,8 @@ struct counts {
 /* The present time, for counts_open(). */
 int64_t counts_now_ns(void);
 
-/* An open is about to be answered, with `error` or 0, to whoever has asked at `began_ns`. thread: safe */
+/* An open is about to be answered, with `error` or 0, to whoever has asked at `began_ns`. thread:
+ * safe */
 void counts_open(struct counts *counts, int error, int64_t began_ns);
 
 /* The kernel has refused one. thread: safe */
