@@ -2,16 +2,13 @@
  * A table in which each inode has one place. See attributes.h.
  */
 #include "attributes.h"
-
-#include <time.h>
+#include "clock.h"
 
 #define MARGIN_S 10 /* between the kernel's clock and ours */
 
 static uint32_t now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (uint32_t)t.tv_sec + 1; /* never 0 */
+    return (uint32_t)(clock_ns(CLOCK_MONOTONIC_COARSE) / CLOCK_SECOND_NS) + 1; /* never 0 */
 }
 
 /* ---- Evictions ----------------------------------------------------------- */

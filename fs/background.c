@@ -3,6 +3,7 @@
  * it: where syslog takes nothing, lines are lost and requests are still answered.
  */
 #include "background.h"
+#include "clock.h"
 #include "log.h"
 #include "status.h"
 
@@ -236,13 +237,10 @@ void background_ready(struct background *b)
 
 void background_end(struct background *b)
 {
-    struct timespec deadline;
-
     if (b->control_fd < 0)
         return;
     give_order(b, ORDER_END);
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += END_SECONDS;
+    struct timespec deadline = clock_after_ms(CLOCK_REALTIME, END_SECONDS * 1000);
     if (pthread_timedjoin_np(b->thread, NULL, &deadline) != 0)
         return; /* the thread uses the rest */
     close(b->lines_fd);

@@ -43,14 +43,12 @@ struct callers {
 struct callers *callers_new(int socket, unsigned files)
 {
     struct callers *c = calloc(1, sizeof *c);
-    struct timespec now;
 
     if (c == NULL)
         return NULL;
     c->socket = socket;
     c->room = files < CALLERS_MAX ? files / PARTS : PART_MAX;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    c->number = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+    c->number = (uint64_t)clock_ns(CLOCK_BOOTTIME);
     pthread_mutex_init(&c->asking, NULL);
     for (unsigned i = 0; i < PARTS; i++)
         pthread_mutex_init(&c->parts[i].lock, NULL);
@@ -141,11 +139,7 @@ static bool take_turn(struct callers *c, int64_t deadline_ms)
     int error = ETIMEDOUT;
 
     while (error == ETIMEDOUT && (left_ms = deadline_ms - clock_now_ms()) > 0) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += left_ms / 1000;
-        until.tv_nsec += left_ms % 1000 * 1000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        until = clock_after_ms(CLOCK_REALTIME, left_ms);
         error = pthread_mutex_timedlock(&c->asking, &until);
     }
     return error == 0;

@@ -1,15 +1,8 @@
 /* See counts.h. */
 #include "counts.h"
+#include "clock.h"
 
 #include <errno.h>
-#include <time.h>
-
-int64_t counts_now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
 
 static enum control_count count_of(int error)
 {
@@ -29,7 +22,7 @@ static enum control_count count_of(int error)
 
 void counts_open(struct counts *counts, int error, int64_t began_ns)
 {
-    int64_t took_ns = counts_now_ns() - began_ns;
+    int64_t took_ns = clock_ns(CLOCK_MONOTONIC) - began_ns;
     unsigned i = 0;
 
     while (i < CONTROL_LATENCIES - 1 && took_ns > control_latency_us[i] * 1000LL)

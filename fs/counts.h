@@ -15,11 +15,8 @@ struct counts {
     _Atomic uint64_t latency_ns;
 };
 
-/* The present time, for counts_open(). */
-int64_t counts_now_ns(void);
-
-/* An open is about to be answered, with `error` or 0, to whoever has asked at `began_ns`. thread:
- * safe */
+/* An open is about to be answered, with `error` or 0, to whoever has asked at `began_ns` of
+ * CLOCK_MONOTONIC. thread: safe */
 void counts_open(struct counts *counts, int error, int64_t began_ns);
 
 /* The kernel has refused one. thread: safe */

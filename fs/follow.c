@@ -28,7 +28,6 @@
 #define RETRY_MS 1000
 #define RETRY_BUSY_MS 100
 #define ANCHOR_MS 1000
-#define SECOND_NS 1000000000
 
 struct follow {
     struct store *store;
@@ -134,11 +133,8 @@ static enum store_err refresh(struct follow *f, enum store_err before)
 static enum store_err tell_expired(struct follow *f)
 {
     struct store_changes changes = STORE_CHANGES_INIT;
-    struct timespec now;
+    enum store_err err = store_take_expired(f->store, clock_ns(CLOCK_REALTIME), &changes);
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    enum store_err err =
-        store_take_expired(f->store, (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec, &changes);
     serve_cut_off(f->serve, &changes);
     store_changes_release(&changes);
     return err;
@@ -153,7 +149,8 @@ static void arm_timer(const struct follow *f)
 
     do {
         int64_t next_ns = store_next_expiry(f->store);
-        struct itimerspec timer = {.it_value = {next_ns / SECOND_NS, next_ns % SECOND_NS}};
+        struct itimerspec timer = {
+            .it_value = {next_ns / CLOCK_SECOND_NS, next_ns % CLOCK_SECOND_NS}};
         failed = timerfd_settime(f->timer_fd, flags, &timer, NULL);
         if (failed && errno == ECANCELED)
             store_expire_again(f->store);

@@ -214,10 +214,7 @@ static void join(pthread_t thread)
 
     do {
         pthread_kill(thread, SIGUSR1);
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 20 * 1000 * 1000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        until = clock_after_ms(CLOCK_REALTIME, 20);
     } while (pthread_timedjoin_np(thread, NULL, &until) == ETIMEDOUT);
 }
 

@@ -50,9 +50,7 @@ static bool take_report(int socket, const struct notifier_order *order, int *ret
 /* A number that no order had before, of this worker or of former ones. */
 static uint64_t next_serial(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    return (uint64_t)clock_ns(CLOCK_MONOTONIC);
 }
 
 static bool has_from(uint32_t act)

@@ -4,12 +4,12 @@
  * odd, or changed, has seen nothing.
  */
 #include "opens.h"
+#include "clock.h"
 #include "handoff.h"
 
 #include <pthread.h>
 #include <stddef.h>
 #include <sys/socket.h>
-#include <time.h>
 
 /* Between the threads of a worker; gone with it. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -90,11 +90,10 @@ static bool note(struct opens *opens, uint32_t thread, uint32_t user, uint64_t v
 void opens_note(struct opens *opens, int socket, uint32_t thread, uint32_t user, uint64_t version)
 {
     const char word = HANDOFF_OPENED;
-    struct timespec now;
+    int64_t now_ns = clock_ns(CLOCK_REALTIME);
 
-    clock_gettime(CLOCK_REALTIME, &now);
     pthread_mutex_lock(&lock);
-    bool is_new = note(opens, thread, user, version, now.tv_sec * 1000000000LL + now.tv_nsec);
+    bool is_new = note(opens, thread, user, version, now_ns);
     pthread_mutex_unlock(&lock);
     if (is_new && !atomic_exchange(&opens->pending, true))
         send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NONE CONTROL_READERS_MAX
@@ -44,13 +43,6 @@ struct readers {
     int64_t token_ms;
     struct control_reader entries[CONTROL_READERS_MAX];
 };
-
-static int64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
 
 struct readers *readers_new(void)
 {

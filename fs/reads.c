@@ -5,6 +5,7 @@
  * Lock order: `file`, shared by those that append, then `lock`.
  */
 #include "reads.h"
+#include "clock.h"
 #include "log.h"
 #include "loop.h"
 
@@ -18,7 +19,6 @@
 
 #define SYNC_MS 500   /* from a line to its sync; promised is a second */
 #define FLOOD_LINES 8 /* that refusals of one kind get in a second; the others are counted */
-#define SECOND_NS 1000000000
 
 struct reads {
     struct store *store;
@@ -140,9 +140,7 @@ static enum store_err append_gap(struct reads *r)
 
 static int64_t now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME_COARSE, &t);
-    return t.tv_sec;
+    return clock_ns(CLOCK_REALTIME_COARSE) / CLOCK_SECOND_NS;
 }
 
 static void fill_entry(const struct reads *r, const struct reads_note *note, char *path,
@@ -326,10 +324,7 @@ static void *run(void *arg)
     while (!r->stopped) {
         while (!r->dirty && sem_wait(&r->wake) != 0)
             ;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += SYNC_MS * 1000 * 1000;
-        until.tv_sec += until.tv_nsec / SECOND_NS;
-        until.tv_nsec %= SECOND_NS;
+        until = clock_after_ms(CLOCK_REALTIME, SYNC_MS);
         while (!r->stopped && sem_timedwait(&r->wake, &until) == 0)
             ;
         if (!r->stopped)

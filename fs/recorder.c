@@ -3,6 +3,7 @@
  * takes it to answer who has read what, and does not wait long.
  */
 #include "recorder.h"
+#include "clock.h"
 #include "readers.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define PATIENCE_S 1
+#define PATIENCE_MS 1000
 
 struct recorder {
     struct opens *opens;
@@ -86,13 +87,10 @@ void recorder_wake(struct recorder *r)
 
 int recorder_file(struct recorder *r, uint64_t device)
 {
-    struct timespec until;
-
     errno = ENOMEM;
     if (r == NULL)
         return -1;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += PATIENCE_S;
+    struct timespec until = clock_after_ms(CLOCK_MONOTONIC, PATIENCE_MS);
     int fd = -1;
     int error = pthread_mutex_clocklock(&r->lock, CLOCK_MONOTONIC, &until);
     if (error == 0) {

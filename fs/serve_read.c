@@ -3,6 +3,7 @@
  * before the answer.
  */
 #define FUSE_USE_VERSION 312
+#include "clock.h"
 #include "log.h"
 #include "loop.h"
 #include "session.h"
@@ -142,7 +143,7 @@ static int begin_to_read(fuse_req_t req, uint64_t ino, struct fuse_file_info *fi
 
 static void open_to_read(fuse_req_t req, uint64_t ino, struct fuse_file_info *fi)
 {
-    int64_t began_ns = counts_now_ns();
+    int64_t began_ns = clock_ns(CLOCK_MONOTONIC);
     struct counts *counts = &serve_of(req)->kept->counts;
     int error = begin_to_read(req, ino, fi);
     if (error != ESTALE)

@@ -7,6 +7,7 @@
  */
 #include "anchor.h"
 #include "anchor_slots.h"
+#include "clock.h"
 #include "fault.h"
 #include "state.h"
 
@@ -44,12 +45,10 @@ static void slot_of(const struct seal_keys *keys, const struct root_record *root
 {
     unsigned char record[RECORD_ROOT_MAX];
     size_t len = record_encode_root(root, record);
-    struct timespec now;
 
-    clock_gettime(CLOCK_REALTIME, &now);
     ret_slot->generation = root->generation;
     ret_slot->next_id = root->next_id;
-    ret_slot->seen_ns = (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
+    ret_slot->seen_ns = clock_ns(CLOCK_REALTIME);
     seal_root_hash(keys, record, len, ret_slot->root_hash);
 }
 

@@ -5,6 +5,7 @@
  * be followed, if not continued, without the key.
  */
 #include "audit_line.h"
+#include "clock.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -20,7 +21,6 @@
 #define SEQUENCE_FIELD "Z\",\"seq\":"
 #define SEQUENCE_AT (sizeof TIME_FIELD - 1 + AUDIT_SECOND_TEXT - 1 + 7)
 #define SEQUENCE_DIGITS 18
-#define SECOND_NS 1000000000
 
 /* Room for each string once it is escaped, the dots of a cut one included. */
 #define PATH_ROOM 9216
@@ -185,17 +185,14 @@ static void set_second(struct audit_clock *clock, int64_t second)
 
 static char *put_time(char *at, struct audit_clock *clock, int64_t time_ns)
 {
-    if (time_ns == 0) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        time_ns = (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
-    }
-    int64_t second = time_ns / SECOND_NS - (time_ns % SECOND_NS < 0);
+    if (time_ns == 0)
+        time_ns = clock_ns(CLOCK_REALTIME);
+    int64_t second = time_ns / CLOCK_SECOND_NS - (time_ns % CLOCK_SECOND_NS < 0);
     if (second != clock->second || clock->text[0] == '\0')
         set_second(clock, second);
     at = put_text(put_text(at, TIME_FIELD), clock->text);
     *at++ = '.';
-    return put_digits(at, (uint32_t)((time_ns - second * SECOND_NS) / 1000), 6);
+    return put_digits(at, (uint32_t)((time_ns - second * CLOCK_SECOND_NS) / 1000), 6);
 }
 
 static char *put_who(char *at, const struct audit_actor *who)

@@ -7,6 +7,7 @@
  * process that is stopped at the wrong moment makes it last. But it pauses by xSleep of its VFS; so
  * every connection has a VFS of its own, which is the default one but for this.
  */
+#include "clock.h"
 #include "db_state.h"
 
 #include <stddef.h>
@@ -17,25 +18,19 @@
 #define PAUSE_MAX_MS 25
 
 #define MS 1000000LL /* in nanoseconds */
-#define SECOND 1000000000LL
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * SECOND + now.tv_nsec;
-}
 
 /* Pause for `pause_ns`, or until `until_ns` where that is sooner. Returns whether there was time
  * left. */
 static bool pause_until(int64_t until_ns, int64_t pause_ns)
 {
-    int64_t left = until_ns - now_ns();
+    int64_t left = until_ns - clock_ns(CLOCK_MONOTONIC);
     if (left <= 0)
         return false;
     if (pause_ns > left)
         pause_ns = left;
-    nanosleep(&(struct timespec){.tv_sec = pause_ns / SECOND, .tv_nsec = pause_ns % SECOND}, NULL);
+    nanosleep(&(struct timespec){.tv_sec = pause_ns / CLOCK_SECOND_NS,
+                                 .tv_nsec = pause_ns % CLOCK_SECOND_NS},
+              NULL);
     return true;
 }
 
@@ -45,7 +40,8 @@ static int on_busy(void *arg, int tries)
     int64_t pause_ms = tries < PAUSE_MAX_MS ? tries + 1 : PAUSE_MAX_MS;
 
     if (tries == 0)
-        db->busy_until_ns = db->deadline_ns ? db->deadline_ns : now_ns() + DEFAULT_WAIT_MS * MS;
+        db->busy_until_ns =
+            db->deadline_ns ? db->deadline_ns : clock_ns(CLOCK_MONOTONIC) + DEFAULT_WAIT_MS * MS;
     return pause_until(db->busy_until_ns, pause_ms * MS);
 }
 
@@ -85,5 +81,5 @@ void db_wait_start(struct db *db)
 
 void db_limit_waiting(struct db *db, int wait_ms)
 {
-    db->deadline_ns = wait_ms < 0 ? 0 : now_ns() + wait_ms * MS;
+    db->deadline_ns = wait_ms < 0 ? 0 : clock_ns(CLOCK_MONOTONIC) + wait_ms * MS;
 }

@@ -2,12 +2,12 @@
  * Opening, unlocking and asking. Loading and following are in feed.c, changing in write.c.
  */
 #include "store.h"
+#include "clock.h"
 #include "fault.h"
 #include "state.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SECOND_NS 1000000000
@@ -204,18 +204,11 @@ static struct store_attr attributes(const struct index *index, const struct inde
     return attr;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
-}
-
 enum store_err store_refusal(const struct store_attr *attr)
 {
     if (attr->revoked)
         return fault(STORE_ERR_REVOKED, "read", NULL, NULL);
-    if (attr->expires_ns && attr->expires_ns <= now_ns())
+    if (attr->expires_ns && attr->expires_ns <= clock_ns(CLOCK_REALTIME))
         return fault(STORE_ERR_EXPIRED, "read", NULL, NULL);
     return STORE_OK;
 }

@@ -4,9 +4,9 @@
  * file, so it is marked stale and loaded anew when next needed.
  */
 #include "write.h"
+#include "clock.h"
 #include "fault.h"
 
-#include <time.h>
 
 /* ---- Rows ---------------------------------------------------------------- */
 
@@ -141,10 +141,7 @@ enum store_err write_deletion(struct store *store, enum table table, uint64_t id
 
 void write_start(struct store *store, const struct root_record *from)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    store->now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    store->now_ns = clock_ns(CLOCK_REALTIME);
     store->to = *from;
     store->to.generation++;
     store->changed = store->failed = store->purged = false;

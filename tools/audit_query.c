@@ -4,6 +4,7 @@
 #include "audit_query.h"
 
 #include "auto.h"
+#include "clock.h"
 #include "duration.h"
 #include "names.h"
 #include "record.h"
@@ -13,20 +14,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define SECOND_NS INT64_C(1000000000)
 #define WHENS "a date such as 2026-11-24T18:00:00Z, or a duration before now such as 1h or 7d"
 
 /* Unlike of what is to come, of what was a duration counts back. */
 static bool parse_when(const char *text, int64_t *ret_ns)
 {
-    struct timespec now;
+    int64_t now_ns = clock_ns(CLOCK_REALTIME);
     uint64_t ago_s;
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (duration_parse(text, (uint64_t)now.tv_sec - 1, &ago_s)) {
-        *ret_ns = ((int64_t)now.tv_sec - (int64_t)ago_s) * SECOND_NS + now.tv_nsec;
+    if (duration_parse(text, (uint64_t)(now_ns / CLOCK_SECOND_NS) - 1, &ago_s)) {
+        *ret_ns = now_ns - (int64_t)ago_s * CLOCK_SECOND_NS;
         return true;
     }
     return when_parse_now(text, ret_ns) && *ret_ns != 0;

@@ -4,6 +4,7 @@
  * them: whoever collects them may not know any.
  */
 #include "auto.h"
+#include "clock.h"
 #include "commands.h"
 #include "control.h"
 #include "listing.h"
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define DAEMON_TIMEOUT_MS 1000
 #define DAEMONS_MAX 64
@@ -77,14 +77,12 @@ static bool count_rotation(void *arg, uint64_t node, const struct store_details 
 static enum store_err gather(struct store *store, struct metrics *m)
 {
     LISTING_AUTO struct listing listing = LISTING_INIT;
-    struct timespec now;
+    int64_t now_ns = clock_ns(CLOCK_REALTIME);
 
-    clock_gettime(CLOCK_REALTIME, &now);
     store_stats(store, &m->stats);
     enum store_err err = listing_directory(store, "", STORE_ROOT_ID, true, &listing);
     for (size_t i = 0; err == STORE_OK && i < listing.count; i++)
-        count_expiry(m, listing.items[i].attr.expires_ns,
-                     now.tv_sec * (int64_t)SECOND_NS + now.tv_nsec);
+        count_expiry(m, listing.items[i].attr.expires_ns, now_ns);
     return err == STORE_OK ? store_each_rotation(store, count_rotation, m) : err;
 }
 

@@ -3,6 +3,7 @@
  */
 #include "schedule.h"
 
+#include "clock.h"
 #include "duration.h"
 #include "output.h"
 #include "rotator.h"
@@ -11,14 +12,6 @@
 #include <time.h>
 
 #define NS_PER_S 1000000000
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
-}
 
 /* A version from the end of time is never due. */
 static int64_t add(int64_t time_ns, uint64_t duration_s)
@@ -39,7 +32,7 @@ struct schedule schedule_of(const struct store_details *details)
         schedule.rotated_ns = current->created_ns;
     if (schedule.rotation.every_s) {
         schedule.due_ns = add(schedule.rotated_ns, schedule.rotation.every_s);
-        schedule.overdue = schedule.due_ns <= now_ns();
+        schedule.overdue = schedule.due_ns <= clock_ns(CLOCK_REALTIME);
     }
     return schedule;
 }

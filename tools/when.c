@@ -3,6 +3,7 @@
  */
 #include "when.h"
 
+#include "clock.h"
 #include "duration.h"
 
 #include <ctype.h>
@@ -114,8 +115,5 @@ bool when_parse(const char *text, int64_t now_ns, int64_t *ret_ns)
 
 bool when_parse_now(const char *text, int64_t *ret_ns)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return when_parse(text, (int64_t)now.tv_sec * SECOND_NS + now.tv_nsec, ret_ns);
+    return when_parse(text, clock_ns(CLOCK_REALTIME), ret_ns);
 }
