@@ -5,6 +5,7 @@
  */
 #include "callers.h"
 #include "clock.h"
+#include "passing.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -82,23 +83,10 @@ void callers_free(struct callers *c)
  * it is the caller's to close. */
 static bool receive(int socket, struct callers_answer *ret_answer, int *ret_fd)
 {
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec part = {.iov_base = ret_answer, .iov_len = sizeof *ret_answer};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
+    ssize_t n = passing_receive(socket, ret_answer, sizeof *ret_answer, MSG_DONTWAIT, ret_fd);
 
-    *ret_fd = -1;
-    ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n <= 0)
         return false;
-    const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    if (head && head->cmsg_type == SCM_RIGHTS)
-        memcpy(ret_fd, CMSG_DATA(head), sizeof *ret_fd);
     if (n != sizeof *ret_answer)
         ret_answer->number = 0;
     return true;

@@ -4,6 +4,7 @@
 #include "control_server.h"
 #include "clock.h"
 #include "log.h"
+#include "passing.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -273,18 +274,8 @@ bool control_server_rekeys(const struct control_server *server)
 void control_server_reply_file(struct control_connection *connection, struct control_reply *reply,
                                int fd)
 {
-    struct iovec bytes = {reply, sizeof *reply};
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {0};
-    struct msghdr message = {.msg_iov = &bytes,
-                             .msg_iovlen = 1,
-                             .msg_control = control,
-                             .msg_controllen = sizeof control};
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-
     fill_head(reply);
-    *head = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(head), &fd, sizeof fd);
-    sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    passing_send(connection->fd, reply, sizeof *reply, MSG_NOSIGNAL, fd);
     hang_up(connection);
     close(fd);
 }

@@ -6,6 +6,7 @@
 #include "mount_fuser.h"
 #include "log.h"
 #include "mountinfo.h"
+#include "passing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,23 +98,9 @@ static bool run(char *const argv[], int comm_fd, struct words *ret_words)
 static int receive_device(int socket)
 {
     char byte;
-    union {
-        struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct iovec data = {&byte, 1};
-    struct msghdr message = {.msg_iov = &data,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    int fd = -1;
+    int fd;
 
-    if (recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) <= 0)
-        return -1;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-        header->cmsg_len == CMSG_LEN(sizeof fd))
-        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    passing_receive(socket, &byte, 1, MSG_DONTWAIT, &fd);
     return fd;
 }
 

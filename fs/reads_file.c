@@ -4,8 +4,8 @@
 #include "reads_file.h"
 #include "clock.h"
 #include "log.h"
+#include "passing.h"
 
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,21 +54,9 @@ bool reads_file_find(struct reads_file *file, struct kept_reads *kept)
 
 bool reads_file_send(const struct reads_file *file, int socket)
 {
-    char word = HANDOFF_RECORD;
-    struct iovec part = {.iov_base = &word, .iov_len = 1};
-    union {
-        struct cmsghdr head;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.bytes = {0}};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
+    const char word = HANDOFF_RECORD;
 
-    control.head = (struct cmsghdr){
-        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.head), &file->fd, sizeof(int));
-    return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+    return passing_send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL, file->fd) == 1;
 }
 
 void reads_file_close(struct reads_file *file)

@@ -4,11 +4,11 @@
  */
 #include "resolver.h"
 #include "facts.h"
+#include "passing.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,26 +18,6 @@ struct resolver {
     pthread_t thread;
 };
 
-static void send_answer(int socket, struct callers_answer *answer, int fd)
-{
-    union {
-        struct cmsghdr head;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {.room = {0}};
-    struct iovec part = {.iov_base = answer, .iov_len = sizeof *answer};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-
-    if (fd >= 0) {
-        message.msg_control = &control;
-        message.msg_controllen = sizeof control;
-        control.head = (struct cmsghdr){
-            .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-    }
-    if (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        return;
-}
-
 static void answer(const struct resolver *r, const struct callers_question *question)
 {
     struct callers_answer answer = {.number = question->number};
@@ -46,7 +26,7 @@ static void answer(const struct resolver *r, const struct callers_question *ques
     answer.known = facts_find(question->thread, &r->mount, &answer, &fd);
     if (!answer.known)
         answer.facts = (struct caller_facts){0};
-    send_answer(r->socket, &answer, fd);
+    passing_send(r->socket, &answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL, fd);
     if (fd >= 0)
         close(fd);
 }

@@ -12,6 +12,7 @@
 #include "handoff.h"
 #include "log.h"
 #include "loop.h"
+#include "passing.h"
 #include "privileges.h"
 #include "reads.h"
 #include "sandbox.h"
@@ -23,7 +24,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -85,22 +85,7 @@ struct serving {
 static char receive_word(int *ret_fd)
 {
     char word = 0;
-    struct iovec part = {.iov_base = &word, .iov_len = 1};
-    union {
-        struct cmsghdr head;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.bytes = {0}};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
-
-    *ret_fd = -1;
-    if (recvmsg(HANDOFF_SOCKET, &message, MSG_CMSG_CLOEXEC) != 1)
-        return 0;
-    if (message.msg_controllen > 0 && control.head.cmsg_type == SCM_RIGHTS)
-        memcpy(ret_fd, CMSG_DATA(&control.head), sizeof *ret_fd);
-    return word;
+    return passing_receive(HANDOFF_SOCKET, &word, 1, 0, ret_fd) == 1 ? word : 0;
 }
 
 /* Obey the supervisor. Where it asks whether the worker is well, no answer says that it isn't.

@@ -4,6 +4,7 @@
 #include "control.h"
 #include "clock.h"
 #include "fault.h"
+#include "passing.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -168,31 +169,13 @@ static void ask_all(struct daemons *d, DIR *folder, const char *prefix)
     }
 }
 
-/* Receive a reply, and the file that may come with it (-1: none). As recv(2). */
-static ssize_t receive(int socket, struct control_reply *ret_reply, int *ret_fd)
-{
-    struct iovec bytes = {ret_reply, sizeof *ret_reply};
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    struct msghdr message = {.msg_iov = &bytes,
-                             .msg_iovlen = 1,
-                             .msg_control = control,
-                             .msg_controllen = sizeof control};
-    ssize_t n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    const struct cmsghdr *head = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-
-    *ret_fd = -1;
-    if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(ret_fd, CMSG_DATA(head), sizeof *ret_fd);
-    return n;
-}
-
 /* A daemon that hangs up has ended, or had no patience with a process that was stopped: then it is
  * asked again. */
 static void take_reply(struct daemons *d, size_t i)
 {
     struct control_reply reply = {.version = 0};
     int file;
-    ssize_t n = receive(d->fds[i].fd, &reply, &file);
+    ssize_t n = passing_receive(d->fds[i].fd, &reply, sizeof reply, 0, &file);
     int error = n < 0 ? errno : 0;
     bool valid = n == (ssize_t)sizeof reply && reply.version == CONTROL_VERSION &&
                  memchr(reply.mountpoint, 0, sizeof reply.mountpoint) != NULL &&
