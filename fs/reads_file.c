@@ -11,12 +11,10 @@
 
 #define LOOK_MS 1000
 
-static enum store_err open_file(struct reads_file *file, bool create)
+static enum store_err open_file(struct reads_file *file, enum audit_missing missing)
 {
     int fd = -1;
-    enum store_err err = create
-                             ? audit_file_begin(file->store, file->name, &fd, &file->known)
-                             : audit_file_open(file->store, file->name, false, &fd, &file->known);
+    enum store_err err = audit_file_open(file->store, file->name, missing, &fd, &file->known);
 
     if (err)
         return err;
@@ -27,7 +25,7 @@ static enum store_err open_file(struct reads_file *file, bool create)
 
 bool reads_file_open(struct reads_file *file)
 {
-    enum store_err err = open_file(file, true);
+    enum store_err err = open_file(file, AUDIT_MISSING_BEGINS);
     const struct store_fault *fault = store_fault();
 
     if (err && fault->sys_errno)
@@ -37,11 +35,6 @@ bool reads_file_open(struct reads_file *file)
     return err == STORE_OK;
 }
 
-bool reads_file_reopen(struct reads_file *file, bool create)
-{
-    return create ? reads_file_open(file) : open_file(file, false) == STORE_OK;
-}
-
 bool reads_file_find(struct reads_file *file, struct kept_reads *kept)
 {
     int64_t now = clock_now_ms();
@@ -49,7 +42,7 @@ bool reads_file_find(struct reads_file *file, struct kept_reads *kept)
     if (!kept->lost || now - file->tried_ms < LOOK_MS)
         return false;
     file->tried_ms = now;
-    return reads_file_reopen(file, false);
+    return open_file(file, AUDIT_MISSING_FAILS) == STORE_OK;
 }
 
 bool reads_file_send(const struct reads_file *file, int socket)

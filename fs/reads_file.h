@@ -15,11 +15,9 @@ struct reads_file {
     int64_t tried_ms;
 };
 
-/* Open it, and make it where it is missing. Returns false after one line on standard error. */
+/* Open what is at its name now, and make it where nothing is. Returns false after one line on
+ * standard error. */
 bool reads_file_open(struct reads_file *file);
-
-/* Open what is at its name now; with `create`, make it where nothing is. Returns whether it was. */
-bool reads_file_reopen(struct reads_file *file, bool create);
 
 /*
  * Where the worker says that the file is gone: look for another, which somebody has to make, every

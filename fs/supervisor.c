@@ -424,7 +424,7 @@ static void give_reads_file(struct supervisor *s)
 
 void supervisor_reopen_reads(struct supervisor *s)
 {
-    if (!s->handoff.audit_none && reads_file_reopen(&s->reads, true))
+    if (!s->handoff.audit_none && reads_file_open(&s->reads))
         give_reads_file(s);
 }
 

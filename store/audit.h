@@ -151,24 +151,25 @@ bool audit_tampered(struct audit_log *log);
  */
 char *audit_file_name(const char *path, const char *file);
 
+/* What to do where the record is missing. A new one is 0600 and the store's owner's. */
+enum audit_missing {
+    AUDIT_MISSING_FAILS,
+    AUDIT_MISSING_JOINS,  /* where it was rotated away just now, and others still write to it there,
+                             that is what is opened, until one of them begins the next; else made */
+    AUDIT_MISSING_BEGINS, /* it is made: for the daemon, which begins the next */
+};
+
 /*
- * Open the record of the store at `path`, and make it, 0600 and the store's owner's, where it is
- * missing. Only a regular file with one name is taken, of root, of the store's owner or of the
- * caller, that nobody but its owner may write. Where it was rotated away just now, and others still
- * write to it there, that is what is opened, until one of them begins the next.
- * in:     create  false: a missing one is not made
+ * Open the record of the store at `path`. Only a regular file with one name is taken, of root, of
+ * the store's owner or of the caller, that nobody but its owner may write.
  * out:    ret_fd     for audit_log_new()
  *         ret_known  the end of the newest file that was rotated away, for audit_log_new() too; the
  *                    number is 0 where there is none
  * errors: NO_STORE (there is none, or no such folder), DENIED, NO_SPACE, IO, NO_MEMORY
  */
-STORE_CHECKED enum store_err audit_file_open(const char *path, const char *file, bool create,
-                                             int *ret_fd, struct audit_head *ret_known);
-
-/* The same for the daemon, which begins the next file: one that is missing is made, whatever was
- * rotated away. */
-STORE_CHECKED enum store_err audit_file_begin(const char *path, const char *file, int *ret_fd,
-                                              struct audit_head *ret_known);
+STORE_CHECKED enum store_err audit_file_open(const char *path, const char *file,
+                                             enum audit_missing missing, int *ret_fd,
+                                             struct audit_head *ret_known);
 
 /* The files of a record, the oldest first: `file` and what was rotated away from it, FILE.1 or
  * FILE-20261124 … as far as it can be read and is not compressed. */

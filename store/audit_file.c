@@ -248,21 +248,18 @@ static bool is_recent(const struct found *found)
     return found->t.tv_sec >= now.tv_sec - JUST_NOW_S && found->t.tv_sec <= now.tv_sec;
 }
 
-/* What to do where the file is missing. */
-enum missing { MISSING_FAILS, MISSING_JOINS, MISSING_BEGINS };
-
 /* Open the file, one that was just rotated away, or a new one; -1 with errno. */
-static int open_or_make(const char *name, const struct found_list *rotated, enum missing missing,
-                        const struct stat *owner)
+static int open_or_make(const char *name, const struct found_list *rotated,
+                        enum audit_missing missing, const struct stat *owner)
 {
     const struct found *newest = rotated->count ? &rotated->items[rotated->count - 1] : NULL;
     int fd = open(name, O_RDWR | O_APPEND | FILE_FLAGS);
 
     if (fd >= 0 || errno != ENOENT)
         return fd;
-    if (missing != MISSING_BEGINS && newest && is_recent(newest))
+    if (missing != AUDIT_MISSING_BEGINS && newest && is_recent(newest))
         return open(newest->name, O_RDWR | O_APPEND | FILE_FLAGS);
-    if (missing == MISSING_FAILS) {
+    if (missing == AUDIT_MISSING_FAILS) {
         errno = ENOENT;
         return -1;
     }
@@ -289,8 +286,9 @@ static enum store_err find_known(const struct found_list *rotated, struct audit_
     return err;
 }
 
-static enum store_err open_named(const char *name, const struct stat *owner, enum missing missing,
-                                 int *ret_fd, struct audit_head *ret_known)
+static enum store_err open_named(const char *name, const struct stat *owner,
+                                 enum audit_missing missing, int *ret_fd,
+                                 struct audit_head *ret_known)
 {
     struct found_list rotated;
     enum store_err err = find_rotated(name, &rotated);
@@ -309,8 +307,8 @@ static enum store_err open_named(const char *name, const struct stat *owner, enu
     return err;
 }
 
-static enum store_err open_record(const char *path, const char *file, enum missing missing,
-                                  int *ret_fd, struct audit_head *ret_known)
+enum store_err audit_file_open(const char *path, const char *file, enum audit_missing missing,
+                               int *ret_fd, struct audit_head *ret_known)
 {
     struct stat owner;
     char *name = audit_file_name(path, file);
@@ -322,16 +320,4 @@ static enum store_err open_record(const char *path, const char *file, enum missi
                              : fault_errno(errno, "open", OBJECT);
     free(name);
     return err;
-}
-
-enum store_err audit_file_open(const char *path, const char *file, bool create, int *ret_fd,
-                               struct audit_head *ret_known)
-{
-    return open_record(path, file, create ? MISSING_JOINS : MISSING_FAILS, ret_fd, ret_known);
-}
-
-enum store_err audit_file_begin(const char *path, const char *file, int *ret_fd,
-                                struct audit_head *ret_known)
-{
-    return open_record(path, file, MISSING_BEGINS, ret_fd, ret_known);
 }

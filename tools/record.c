@@ -67,7 +67,8 @@ static enum store_err open_log(const struct cli *cli, struct record *record)
 {
     struct audit_head before;
     int fd;
-    enum store_err err = audit_file_open(store_path(cli->store), cli->audit, true, &fd, &before);
+    enum store_err err =
+        audit_file_open(store_path(cli->store), cli->audit, AUDIT_MISSING_JOINS, &fd, &before);
 
     return err ? err : audit_log_new(cli->store, fd, &before, &record->log);
 }

@@ -240,7 +240,8 @@ static enum store_err record(const struct trial *trial, struct store *s, struct 
     static const struct audit_actor who = {.uid = 1000, .gid = 1000, .pid = 1};
     struct audit_head known;
     int fd;
-    enum store_err err = audit_file_open(trial->fixture->path, NULL, true, &fd, &known);
+    enum store_err err =
+        audit_file_open(trial->fixture->path, NULL, AUDIT_MISSING_JOINS, &fd, &known);
 
     if (!err)
         err = audit_log_new(s, fd, &known, ret_log);

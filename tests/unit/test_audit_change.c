@@ -43,7 +43,7 @@ static struct recorded open_recorded(const struct fixture *f)
     struct audit_head known;
     int fd = -1;
 
-    assert_ok(audit_file_open(f->path, NULL, true, &fd, &known));
+    assert_ok(audit_file_open(f->path, NULL, AUDIT_MISSING_JOINS, &fd, &known));
     assert_ok(audit_log_new(r.store, fd, &known, &r.log));
     audit_use(r.store, r.log, &somebody);
     return r;
@@ -304,7 +304,7 @@ static void test_lines_under_the_former_key(void **state)
     struct audit_head known;
     int fd = -1;
 
-    assert_ok(audit_file_open(f->path, NULL, true, &fd, &known));
+    assert_ok(audit_file_open(f->path, NULL, AUDIT_MISSING_JOINS, &fd, &known));
     assert_ok(audit_log_new(late, fd, &known, &log));
     put_text(r.store, "key", "one");
     assert_ok(rekey(f, r.store));
@@ -324,7 +324,7 @@ static void assert_refused(const struct fixture *f, const char *file, enum store
 {
     struct audit_head known;
     int fd = -1;
-    assert_error(audit_file_open(f->path, file, true, &fd, &known), err);
+    assert_error(audit_file_open(f->path, file, AUDIT_MISSING_JOINS, &fd, &known), err);
     assert_int_equal(fd, -1);
 }
 
