@@ -25,25 +25,6 @@ void audit_use_event(struct store *store, enum audit_event event)
 
 /* ---- Noting -------------------------------------------------------------- */
 
-/* A copy without leading, doubled and trailing slashes, "/" for the root; as paths are shown. */
-static char *plain_path(const char *path)
-{
-    char *copy = malloc(strlen(path) + 2);
-    char *at = copy;
-
-    if (copy == NULL)
-        return NULL;
-    for (; *path; path++)
-        if (*path != '/' || (at > copy && at[-1] != '/'))
-            *at++ = *path;
-    if (at > copy && at[-1] == '/')
-        at--;
-    if (at == copy)
-        *at++ = '/';
-    *at = '\0';
-    return copy;
-}
-
 static struct audit_change *add(struct audit_changes *changes)
 {
     if (changes->count == changes->capacity) {
@@ -79,7 +60,7 @@ void audit_note(struct store *store, enum audit_event event, const char *path, u
     }
     change->event = changes->named && is_named_by_command(event) ? changes->name : event;
     change->version = version;
-    change->path = path ? plain_path(path) : NULL;
+    change->path = path ? store_plain_path(path) : NULL;
     if (format) {
         va_start(args, format);
         vsnprintf(detail, sizeof detail, format, args);

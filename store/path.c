@@ -4,6 +4,7 @@
 #include "fault.h"
 #include "state.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* The next component at *at, which moves behind it; its length, 0 at the end. */
@@ -59,4 +60,25 @@ const char *path_of(const struct index *index, const struct index_node *n,
         memcpy(path + at, index_name(index, n), n->name_len);
     }
     return path + at;
+}
+
+char *store_plain_path(const char *path)
+{
+    char *clean = malloc(strlen(path) + 2);
+    char *out = clean;
+
+    if (!clean)
+        return NULL;
+    for (const char *s = path; *s; s++) {
+        if (*s != '/')
+            *out++ = *s;
+        else if (out > clean && out[-1] != '/')
+            *out++ = '/';
+    }
+    if (out > clean && out[-1] == '/')
+        out--;
+    if (out == clean)
+        *out++ = '/';
+    *out = '\0';
+    return clean;
 }

@@ -308,6 +308,12 @@ struct store_finding {
 STORE_CHECKED enum store_err store_diagnose(struct store *store, struct store_finding *ret_finding);
 
 /*
+ * `path` without leading, doubled and trailing slashes, "/" for the root; the caller frees it. NULL
+ * when out of memory.
+ */
+char *store_plain_path(const char *path);
+
+/*
  * The path of a node below the directory `top`; the node's own name may be held.
  * out:    ret_path  without slashes at its ends; empty for `top` itself
  * errors: INVALID (it is not below `top`), NOT_FOUND (the name of a directory on the way is held)

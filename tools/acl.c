@@ -110,7 +110,7 @@ static json_t *acl_json(const char *path, const struct policy *policy)
 /* Print one, or add it to the array. */
 static enum status get_one(const struct cli *cli, const struct task *task, json_t *array)
 {
-    AUTO_FREE char *path = text_path(task->object);
+    AUTO_FREE char *path = store_plain_path(task->object);
     struct store_attr attr;
     struct policy policy;
     enum store_err err = store_resolve(cli->store, task->object, &attr);

@@ -8,7 +8,6 @@
 #include "duration.h"
 #include "names.h"
 #include "record.h"
-#include "text.h"
 #include "when.h"
 
 #include <errno.h>
@@ -59,7 +58,7 @@ enum status audit_query_parse(const struct cli *cli, const char *path,
         return fail_usage("audit", "'--until' takes " WHENS);
     if (user && !names_find_user(user, &ret_query->uid))
         return fail_usage("audit", "there is no user '%s'", user);
-    if (path && (ret_query->path = text_path(path)) == NULL)
+    if (path && (ret_query->path = store_plain_path(path)) == NULL)
         return fail_code(&(struct task){"read", "the record"}, STORE_ERR_NO_MEMORY);
     return check_events(cli);
 }

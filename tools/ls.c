@@ -150,7 +150,7 @@ enum status ls_run(struct cli *cli)
 {
     LISTING_AUTO struct listing listing = LISTING_INIT;
     const struct task task = {"list", cli->operand_count > 0 ? cli->operands[0] : "/"};
-    AUTO_FREE char *path = text_path(task.object);
+    AUTO_FREE char *path = store_plain_path(task.object);
     enum status status;
     enum store_err err;
     bool single;

@@ -5,14 +5,13 @@
 #include "auto.h"
 #include "change.h"
 #include "commands.h"
-#include "text.h"
 
 #include <string.h>
 
 /* Where `from` goes: into `to` if that is a directory, or has to be one. */
 static enum store_err target(struct store *store, const char *from, const char *to, char **ret_path)
 {
-    AUTO_FREE char *clean = text_path(from);
+    AUTO_FREE char *clean = store_plain_path(from);
     const char *slash = clean ? strrchr(clean, '/') : NULL;
     size_t len = strlen(to);
     bool must_be = len > 0 && to[len - 1] == '/';

@@ -8,7 +8,6 @@
 #include "auto.h"
 #include "mode.h"
 #include "names.h"
-#include "text.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -134,7 +133,7 @@ enum status output_json(const struct task *task, json_t *value)
 
 enum status output_labels(struct store *store, const struct task *task)
 {
-    AUTO_FREE char *path = text_path(task->object);
+    AUTO_FREE char *path = store_plain_path(task->object);
     struct store_attr attr;
     enum store_err err = store_resolve(store, task->object, &attr);
 

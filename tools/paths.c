@@ -6,7 +6,6 @@
 #include "paths.h"
 
 #include "auto.h"
-#include "text.h"
 
 #include <string.h>
 
@@ -14,7 +13,7 @@
  */
 enum store_err paths_make_parents(struct store *store, const char *path)
 {
-    AUTO_FREE char *clean = text_path(path);
+    AUTO_FREE char *clean = store_plain_path(path);
     enum store_err err = STORE_OK;
 
     if (!clean)

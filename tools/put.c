@@ -14,7 +14,6 @@
 #include "output.h"
 #include "paths.h"
 #include "prompt.h"
-#include "text.h"
 #include "unlock.h"
 #include "versionpick.h"
 #include "when.h"
@@ -230,7 +229,7 @@ enum status put_run(struct cli *cli)
 {
     const struct task task = {"put", cli->operands[0]};
     struct put_request request = {.path = NULL};
-    AUTO_FREE char *clean = text_path(cli->operands[0]);
+    AUTO_FREE char *clean = store_plain_path(cli->operands[0]);
     enum status status = parse(cli, &request);
 
     if (status == STATUS_DONE)

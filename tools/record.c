@@ -105,7 +105,7 @@ static const char *result_word(enum store_err err)
 enum status record_read(struct cli *cli, const struct task *task, uint32_t number,
                         enum store_err result)
 {
-    AUTO_FREE char *path = text_path(task->object);
+    AUTO_FREE char *path = store_plain_path(task->object);
     enum status status = record_begin(cli);
 
     if (status != STATUS_DONE || cli->record == NULL)

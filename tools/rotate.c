@@ -16,7 +16,6 @@
 #include "rotate_steps.h"
 #include "runlock.h"
 #include "schedule.h"
-#include "text.h"
 #include "unlock.h"
 
 #include <string.h>
@@ -50,7 +49,7 @@ static void keep(struct run *run, enum status status)
 
 static void keep_version(struct run *run, const char *object, uint32_t number)
 {
-    AUTO_FREE char *path = text_path(object);
+    AUTO_FREE char *path = store_plain_path(object);
 
     json_array_append_new(run->rotated, json_pack("{s:s, s:I}", "path", path ? path : "", "version",
                                                   (json_int_t)number));

@@ -183,7 +183,7 @@ static enum status tell(struct cli *cli, const char *path)
 
 enum status rotation_run(struct cli *cli)
 {
-    AUTO_FREE char *path = text_path(cli->operands[0]);
+    AUTO_FREE char *path = store_plain_path(cli->operands[0]);
     struct wanted wanted = {.off = false};
     const struct change change = {"set the rotation of", set, &wanted, in_the_middle};
     enum status status = parse(cli, &wanted);

@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-/* The directories above `path` (as text_path() gives it) that have rules, the root first. */
+/* The directories above `path` (as store_plain_path() gives it) that have rules, the root first. */
 struct ruled {
     unsigned count;
     struct {

@@ -157,7 +157,7 @@ static json_t *shown_json(const struct shown *shown)
 enum status show_run(struct cli *cli)
 {
     const struct task task = {"show", cli->operands[0]};
-    AUTO_FREE char *path = text_path(cli->operands[0]);
+    AUTO_FREE char *path = store_plain_path(cli->operands[0]);
     struct shown shown = {.path = path};
     enum status status;
     enum store_err err;

@@ -1,5 +1,5 @@
 /*
- * Escaping for terminals, paths in their plain form, and numbers. UTF-8 as RFC 3629 has it, less
+ * Escaping for terminals, and numbers. UTF-8 as RFC 3629 has it, less
  * the control characters of both sets (C0, C1) and DEL.
  *
  * Must not know the store: it gets strings and gives strings.
@@ -85,27 +85,6 @@ void text_print(FILE *out, const char *text)
 
     fputs(escaped ? escaped : "?", out);
     free(escaped);
-}
-
-char *text_path(const char *path)
-{
-    char *clean = malloc(strlen(path) + 2);
-    char *out = clean;
-
-    if (!clean)
-        return NULL;
-    for (const char *s = path; *s; s++) {
-        if (*s != '/')
-            *out++ = *s;
-        else if (out > clean && out[-1] != '/')
-            *out++ = '/';
-    }
-    if (out > clean && out[-1] == '/')
-        out--;
-    if (out == clean)
-        *out++ = '/';
-    *out = '\0';
-    return clean;
 }
 
 bool text_number(const char *text, uint32_t max, uint32_t *ret_number)

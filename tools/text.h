@@ -19,12 +19,6 @@ char *text_escape(const char *text);
 /* Write `text` to `out`, escaped. */
 void text_print(FILE *out, const char *text);
 
-/*
- * `path` without leading, doubled and trailing slashes, "/" for the root; the caller frees it. NULL
- * when out of memory.
- */
-char *text_path(const char *path);
-
 /* A decimal number and nothing else, up to `max`. */
 bool text_number(const char *text, uint32_t max, uint32_t *ret_number);
 

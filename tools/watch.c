@@ -145,7 +145,7 @@ static char *absolute(const char *mount, const char *path)
 
     if (asprintf(&joined, "%s/%s", path[0] == '/' ? "" : mount, path) < 0)
         joined = NULL;
-    plain = joined ? text_path(joined) : NULL;
+    plain = joined ? store_plain_path(joined) : NULL;
     if (plain && plain[0] == '/')
         return strdup(plain);
     if (!plain || asprintf(&result, "/%s", plain) < 0)

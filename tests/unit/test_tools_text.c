@@ -140,7 +140,7 @@ static void test_paths(void **state)
         {" / ", " / "},
     };
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        char *path = text_path(paths[i][0]);
+        char *path = store_plain_path(paths[i][0]);
         assert_non_null(path);
         assert_string_equal(path, paths[i][1]);
         free(path);
