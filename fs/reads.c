@@ -27,8 +27,8 @@ struct reads {
     struct reads_options options;
     pthread_rwlock_t file;
     struct audit_log *log;           /* NULL: there is no file */
-    pthread_mutex_t lock;            /* of what follows, and of what is kept */
-    enum store_err failed;           /* why the last line was not written; 0: it was */
+    pthread_mutex_t lock;            /* of what is kept */
+    _Atomic enum store_err failed;   /* why the last line was not written; 0: it was */
     _Atomic enum store_err unsynced; /* why the last sync failed; 0: it did not */
     _Atomic bool dirty;              /* there is something to sync */
     _Atomic bool stopped;
@@ -48,23 +48,21 @@ static struct audit_entry entry_of(enum audit_event event, const char *result)
 /* Say once that reads are not recorded, and once that they are again. */
 static void note_result(struct reads *r, enum store_err err)
 {
-    pthread_mutex_lock(&r->lock);
-    bool changed = err != r->failed;
-    r->failed = err;
-    pthread_mutex_unlock(&r->lock);
-    if (changed && err)
+    if (err == STORE_ERR_NO_STORE)
+        r->kept->lost = true; /* again, if what was found is gone, too */
+    if (err == atomic_exchange(&r->failed, err))
+        return;
+    if (err)
         log_store_error(r->options.optional ? "record reads of" : "record, so answer, reads of",
                         store_path(r->store), err);
-    else if (changed)
+    else
         log_line("reads of '%s' are recorded again", store_path(r->store));
-    if (err == STORE_ERR_NO_STORE)
-        r->kept->lost = true;
 }
 
 static void keep_head(struct reads *r)
 {
     struct kept_reads *kept = r->kept;
-    struct audit_head head = audit_log_head(r->log);
+    struct audit_head head = audit_log_seen(r->log);
 
     pthread_mutex_lock(&r->lock);
     uint32_t now = kept->head % 2;
@@ -272,8 +270,7 @@ int reads_record(struct reads *r, const struct reads_note *note)
     pthread_rwlock_rdlock(&r->file);
     enum store_err err = record(r, note);
     pthread_rwlock_unlock(&r->file);
-    if (err != r->failed)
-        note_result(r, err);
+    note_result(r, err);
     if (err && r->options.optional)
         r->kept->unrecorded++;
     return err && !r->options.optional ? EIO : 0;
@@ -291,8 +288,7 @@ void reads_tell(struct reads *r, enum audit_event event, const char *detail)
     if (!err)
         err = append(r, &entry, NULL);
     pthread_rwlock_unlock(&r->file);
-    if (err != r->failed)
-        note_result(r, err);
+    note_result(r, err);
 }
 
 /* ---- The thread and the file --------------------------------------------- */
@@ -360,6 +356,15 @@ void reads_use(struct reads *r, int fd)
     pthread_rwlock_unlock(&r->file);
 }
 
+static void reads_free(struct reads *r)
+{
+    audit_log_free(r->log);
+    sem_destroy(&r->wake);
+    pthread_mutex_destroy(&r->lock);
+    pthread_rwlock_destroy(&r->file);
+    free(r);
+}
+
 struct reads *reads_start(struct store *store, int fd, struct kept_reads *kept,
                           struct callers *callers, const struct reads_options *options)
 {
@@ -381,8 +386,7 @@ struct reads *reads_start(struct store *store, int fd, struct kept_reads *kept,
     if (error == 0)
         return r;
     log_system_error("record", "reads", error);
-    audit_log_free(r->log);
-    free(r);
+    reads_free(r);
     return NULL;
 }
 
@@ -395,9 +399,5 @@ void reads_stop(struct reads *r)
         sem_post(&r->wake);
         pthread_join(r->thread, NULL);
     }
-    audit_log_free(r->log);
-    sem_destroy(&r->wake);
-    pthread_mutex_destroy(&r->lock);
-    pthread_rwlock_destroy(&r->file);
-    free(r);
+    reads_free(r);
 }

@@ -287,6 +287,14 @@ struct audit_head audit_log_head(struct audit_log *log)
     return head;
 }
 
+struct audit_head audit_log_seen(struct audit_log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    struct audit_head head = log->head;
+    pthread_mutex_unlock(&log->lock);
+    return head;
+}
+
 bool audit_tampered(struct audit_log *log)
 {
     pthread_mutex_lock(&log->lock);

@@ -135,6 +135,9 @@ STORE_CHECKED enum store_err audit_sync(struct audit_log *log);
 /* The end of the chain, what others appended up to now included, as far as it can be read. */
 struct audit_head audit_log_head(struct audit_log *log);
 
+/* The same without looking at the file: the end as the last append has found it, or made it. */
+struct audit_head audit_log_seen(struct audit_log *log);
+
 /*
  * Whether the log has noticed, since this was last asked, that lines are gone which were there: the
  * file is shorter than it was, or ends before `known`. The chain goes on from what is known, so

@@ -1,5 +1,5 @@
 /*
- * Text for terminals: escaping of what must not reach one, paths in their plain form; and numbers.
+ * Text for terminals: escaping of what must not reach one, and numbers.
  *
  * Control bytes, and bytes that are not UTF-8, become \xHH. Must not know the store.
  */
