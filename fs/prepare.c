@@ -49,15 +49,19 @@ bool prepare_handoff(const struct options *options, const char *store, struct ha
     return set_worker_user(options, handoff);
 }
 
+/* What an option says, or a variable where it is not given; NULL: neither. */
+static const char *named_by(const char *option, const char *variable)
+{
+    const char *name = option ? option : getenv(variable);
+    return name && name[0] ? name : NULL;
+}
+
 enum store_err prepare_anchor(const struct options *options, const char *store,
                               const unsigned char uuid[static STORE_UUID_BYTES],
                               struct supervisor *supervisor)
 {
-    const char *named = options->anchor ? options->anchor : getenv(ANCHOR_VARIABLE);
+    const char *named = named_by(options->anchor, ANCHOR_VARIABLE);
     struct anchor_file file;
-
-    if (named && named[0] == '\0')
-        named = NULL;
     enum store_err err = anchor_open(store, uuid, named, &file);
 
     if (!err && !file.writable) {
@@ -82,11 +86,9 @@ enum store_err prepare_anchor(const struct options *options, const char *store,
 
 bool prepare_reads(const struct options *options, const char *store, struct supervisor *s)
 {
-    const char *name = options->audit ? options->audit : getenv(AUDIT_VARIABLE);
+    const char *name = named_by(options->audit, AUDIT_VARIABLE);
 
-    if (name && name[0] == '\0')
-        name = NULL;
-    s->handoff.audit_none = name && strcmp(name, "none") == 0;
+    s->handoff.audit_none = name && strcmp(name, AUDIT_NONE) == 0;
     s->reads.store = store;
     s->reads.name = name;
     return s->handoff.audit_none || reads_file_open(&s->reads) || options->audit_optional;

@@ -3,6 +3,7 @@
  */
 #include "audit_change.h"
 #include "fault.h"
+#include "grow.h"
 #include "policy.h"
 #include "state.h"
 
@@ -27,14 +28,12 @@ void audit_use_event(struct store *store, enum audit_event event)
 
 static struct audit_change *add(struct audit_changes *changes)
 {
-    if (changes->count == changes->capacity) {
-        size_t capacity = changes->capacity ? 2 * changes->capacity : 16;
-        struct audit_change *grown = reallocarray(changes->items, capacity, sizeof *grown);
-        if (grown == NULL)
-            return NULL;
-        changes->items = grown;
-        changes->capacity = capacity;
-    }
+    struct audit_change *items =
+        grow(changes->items, changes->count, &changes->capacity, sizeof *items);
+
+    if (items == NULL)
+        return NULL;
+    changes->items = items;
     changes->items[changes->count] = (struct audit_change){0};
     return &changes->items[changes->count++];
 }

@@ -2,6 +2,7 @@
  * Lists of what has changed, and what only time has changed: secrets that expire.
  */
 #include "fault.h"
+#include "grow.h"
 #include "state.h"
 
 #include <stdlib.h>
@@ -18,14 +19,12 @@ void store_changes_release(struct store_changes *changes)
 enum store_err changes_add(struct store_changes *changes, struct store_change change,
                            const char *name)
 {
-    if (changes->count == changes->capacity) {
-        size_t capacity = changes->capacity ? changes->capacity * 2 : 16;
-        struct store_change *items = realloc(changes->items, capacity * sizeof *items);
-        if (items == NULL)
-            return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);
-        changes->items = items;
-        changes->capacity = capacity;
-    }
+    struct store_change *items =
+        grow(changes->items, changes->count, &changes->capacity, sizeof *items);
+
+    if (items == NULL)
+        return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);
+    changes->items = items;
     change.name = strdup(name);
     if (change.name == NULL)
         return fault(STORE_ERR_NO_MEMORY, "follow", "the store", NULL);

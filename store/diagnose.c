@@ -6,6 +6,7 @@
  * Only for words. Nothing of what is read here is kept.
  */
 #include "fault.h"
+#include "grow.h"
 #include "state.h"
 
 #include <stdio.h>
@@ -90,14 +91,11 @@ static enum store_err note_version(void *arg, const struct row *row)
 {
     struct diagnosis *d = arg;
 
-    if (d->version_count == d->version_room) {
-        size_t room = d->version_room ? 2 * d->version_room : 256;
-        uint64_t *grown = reallocarray(d->versions, room, sizeof *grown);
-        if (grown == NULL)
-            return fault(STORE_ERR_NO_MEMORY, "check", "the store", NULL);
-        d->versions = grown;
-        d->version_room = room;
-    }
+    uint64_t *versions = grow(d->versions, d->version_count, &d->version_room, sizeof *versions);
+
+    if (versions == NULL)
+        return fault(STORE_ERR_NO_MEMORY, "check", "the store", NULL);
+    d->versions = versions;
     d->versions[d->version_count++] = row->id;
     return STORE_OK;
 }

@@ -4,6 +4,7 @@
 #include "audit_tally.h"
 
 #include "audit_query.h"
+#include "grow.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -31,15 +32,12 @@ static void entry_free(struct tally_entry *entry)
 
 static bool keep(struct tally *tally, struct tally_entry *entry)
 {
-    if (tally->count == tally->capacity) {
-        size_t capacity = tally->capacity ? 2 * tally->capacity : 64;
-        struct tally_entry **grown =
-            reallocarray(tally->entries, capacity, sizeof(struct tally_entry *));
-        if (grown == NULL)
-            return false;
-        tally->entries = grown;
-        tally->capacity = capacity;
-    }
+    struct tally_entry **entries =
+        grow(tally->entries, tally->count, &tally->capacity, sizeof(struct tally_entry *));
+
+    if (entries == NULL)
+        return false;
+    tally->entries = entries;
     if (tsearch(entry, &tally->tree, by_reader) == NULL)
         return false;
     tally->entries[tally->count++] = entry;

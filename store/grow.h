@@ -1,8 +1,8 @@
 /*
  * Arrays that grow by doubling.
  */
-#ifndef TOOLS_GROW_H
-#define TOOLS_GROW_H
+#ifndef STORE_GROW_H
+#define STORE_GROW_H
 
 #include <stdlib.h>
 
