@@ -2,26 +2,34 @@
  * Handles of inodes, counted in a table of fixed size: see reopen.h.
  *
  * Order of writes, for a worker that is killed between two of them: an open is counted before its
- * request is noted as done, and a release is noted before it is counted.
+ * request is noted as done, and a release is noted before it is counted. One that gets another
+ * answer than before is taken back first, and is no longer noted by then.
  */
 #include "reopen.h"
 #include "loop.h"
 
 /* ---- Requests that were sent again --------------------------------------- */
 
-static bool was_counted(const struct reopen_kept *kept, uint64_t request)
+/* NULL where it was not counted. */
+static struct reopen_counted *find_counted(struct reopen_kept *kept, uint64_t request)
 {
     bool again = request & FUSE_UNIQUE_RESEND;
 
     for (size_t i = 0; again && i < REOPEN_RECENT; i++)
-        if (kept->recent[i] == (request & ~FUSE_UNIQUE_RESEND))
-            return true;
-    return false;
+        if (kept->recent[i].request == (request & ~FUSE_UNIQUE_RESEND))
+            return &kept->recent[i];
+    return NULL;
 }
 
-static void note_counted(struct reopen_kept *kept, uint64_t request)
+static void note_counted(const struct reopen *reopen, uint64_t request, uint64_t version)
 {
-    kept->recent[kept->next % REOPEN_RECENT] = request & ~FUSE_UNIQUE_RESEND;
+    struct reopen_kept *kept = reopen->kept;
+    struct reopen_counted *counted = &kept->recent[kept->next % REOPEN_RECENT];
+
+    counted->request = 0;
+    counted->version = version;
+    counted->worker = reopen->worker;
+    counted->request = request & ~FUSE_UNIQUE_RESEND;
     kept->next++;
 }
 
@@ -98,9 +106,16 @@ static void remove_handle(struct reopen_kept *kept, uint64_t ino, uint64_t versi
 void reopen_add(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version)
 {
     pthread_mutex_lock(&reopen->lock);
-    if (!was_counted(reopen->kept, request)) {
+    struct reopen_counted *counted = find_counted(reopen->kept, request);
+    /* A worker died before its answer, and a rotation came in between. */
+    if (counted && counted->worker != reopen->worker && counted->version != version) {
+        counted->request = 0;
+        remove_handle(reopen->kept, ino, counted->version);
+        counted = NULL;
+    }
+    if (counted == NULL) {
         add_handle(reopen->kept, ino, version);
-        note_counted(reopen->kept, request);
+        note_counted(reopen, request, version);
     }
     pthread_mutex_unlock(&reopen->lock);
 }
@@ -108,8 +123,8 @@ void reopen_add(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t 
 void reopen_remove(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version)
 {
     pthread_mutex_lock(&reopen->lock);
-    if (!was_counted(reopen->kept, request)) {
-        note_counted(reopen->kept, request);
+    if (find_counted(reopen->kept, request) == NULL) {
+        note_counted(reopen, request, 0);
         remove_handle(reopen->kept, ino, version);
     }
     pthread_mutex_unlock(&reopen->lock);

@@ -48,18 +48,23 @@ struct reopen_kept {
     struct reopen_inode inodes[REOPEN_BUCKETS][REOPEN_IN_BUCKET];
     _Atomic uint32_t uncounted[REOPEN_BUCKETS]; /* handles for whose inodes there was no room */
     struct reopen_retry retries[REOPEN_RETRIES];
-    _Atomic uint64_t recent[REOPEN_RECENT]; /* requests that were counted last */
-    _Atomic uint32_t next;                  /* where the next one goes */
+    struct reopen_counted {
+        _Atomic uint64_t request;
+        _Atomic uint64_t version; /* that an open was counted for; 0: it was a release */
+        _Atomic uint32_t worker;  /* that has counted it */
+    } recent[REOPEN_RECENT];      /* that were counted last */
+    _Atomic uint32_t next;        /* where the next one goes */
 };
 
 struct reopen {
     struct reopen_kept *kept;
+    uint32_t worker;      /* the process */
     pthread_mutex_t lock; /* the threads of one worker; the kept memory has none that could stay */
 };
 
-#define REOPEN_INIT(kept_)                                 \
-    {                                                      \
-        .kept = (kept_), .lock = PTHREAD_MUTEX_INITIALIZER \
+#define REOPEN_INIT(kept_, worker_)                                             \
+    {                                                                           \
+        .kept = (kept_), .worker = (worker_), .lock = PTHREAD_MUTEX_INITIALIZER \
     }
 
 enum reopen_way {
@@ -79,7 +84,7 @@ enum reopen_way reopen_way(struct reopen *reopen, uint64_t request, uint32_t thr
                            uint64_t ino, bool superseded);
 
 /* Count a handle of `ino` that reads `version`, or its end; once for each request, even if it is
- * sent again. */
+ * sent again: to another worker, as what that one answers. */
 void reopen_add(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version);
 void reopen_remove(struct reopen *reopen, uint64_t request, uint64_t ino, uint64_t version);
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static bool open_session(struct serve *serve, int device_fd)
 {
@@ -106,7 +107,7 @@ enum serve_result serve_start(struct store *store, int device_fd, struct kept *k
     }
     *serve = (struct serve){.options = *options,
                             .tree = TREE_INIT(store),
-                            .reopen = REOPEN_INIT(&kept->reopen),
+                            .reopen = REOPEN_INIT(&kept->reopen, (uint32_t)getpid()),
                             .kept = kept};
     serve->tree.top_is_root = options->top_is_root;
     values_init(&serve->values);

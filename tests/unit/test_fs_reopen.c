@@ -14,7 +14,7 @@
 #define THREAD 4711
 
 static struct reopen_kept kept;
-static struct reopen reopen = REOPEN_INIT(&kept);
+static struct reopen reopen = REOPEN_INIT(&kept, 1);
 static uint64_t request;
 
 static int clear(void **state)
@@ -142,6 +142,29 @@ static void test_handles_are_counted(void **state)
     assert_state(OLD, false, 0, false);
 }
 
+/* A worker dies before its answer, and the next one gives another: the handle reads that. */
+static void test_another_worker_answers_with_another_version(void **state)
+{
+    struct reopen next = REOPEN_INIT(&kept, 2);
+    (void)state;
+    add(OLD, NEWER);
+    reopen_add(&next, request | FUSE_UNIQUE_RESEND, OLD, NEWER);
+    assert_state(OLD, false, NEWER, false);
+    reopen_add(&next, request | FUSE_UNIQUE_RESEND, OLD, NEWER + 1);
+    assert_state(OLD, false, NEWER + 1, false);
+    /* What one of its own threads has answered stays as it was. */
+    reopen_add(&next, request | FUSE_UNIQUE_RESEND, OLD, NEWER + 2);
+    assert_state(OLD, false, NEWER + 1, false);
+    remove_one(OLD, NEWER + 1);
+    assert_state(OLD, false, 0, false);
+
+    add(OLD, OLD);
+    reopen_add(&next, request | FUSE_UNIQUE_RESEND, OLD, NEWER);
+    assert_state(OLD, false, NEWER, false);
+    remove_one(OLD, NEWER);
+    assert_state(OLD, false, 0, false);
+}
+
 /* More inodes than there is room for: those that can't be counted count as held. */
 static void test_a_full_table(void **state)
 {
@@ -167,6 +190,7 @@ int main(void)
         cmocka_unit_test_setup(test_threads_are_told_apart, clear),
         cmocka_unit_test_setup(test_a_request_gets_the_same_answer_again, clear),
         cmocka_unit_test_setup(test_handles_are_counted, clear),
+        cmocka_unit_test_setup(test_another_worker_answers_with_another_version, clear),
         cmocka_unit_test_setup(test_a_full_table, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
