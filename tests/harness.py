@@ -402,7 +402,7 @@ class Store:
 
     def records(self):
         """The record of who read and changed what, the file that is written to first."""
-        return sorted(self.folder.glob("store.db-audit.jsonl*"))
+        return sorted(self.folder.glob(f"{self.audit.name}*"))
 
     def record(self):
         """The lines of the record, and of the file that was rotated away before."""

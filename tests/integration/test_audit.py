@@ -35,7 +35,7 @@ def quick(store):
 @pytest.fixture
 def record(store):
     """The record's file."""
-    return store.folder / "store.db-audit.jsonl"
+    return store.audit
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from harness import (
     spawn,
     worker_of,
 )
-from test_permissions import Secrets, for_user, make_nodes, make_users
+from policies import Secrets, for_user, make_nodes, make_users
 
 OPENS = int(os.environ.get("SECRETFS_RECORD_OPENS", "1000"))  # by each reader; 100000 is the long form
 READERS = 4
