@@ -6,6 +6,7 @@
  */
 #include "audit_line.h"
 #include "clock.h"
+#include "utf8.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -105,21 +106,6 @@ static char *put_digits(char *at, uint32_t v, unsigned width)
     return at + width;
 }
 
-/* The length of the UTF-8 sequence of more than one byte at `s`; 0 if there is none. */
-static size_t utf8_sequence(const unsigned char *s)
-{
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
-    uint32_t c = n == 0 ? 0 : s[0] & (0x7fu >> n);
-
-    for (size_t i = 1; i < n; i++) {
-        if (s[i] >> 6 != 2)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    return c < smallest[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : n;
-}
-
 /* One character of a JSON string, of `*s` on, which is moved behind it; at most six bytes. */
 static char *put_character(char *at, const unsigned char **s)
 {
@@ -136,7 +122,7 @@ static char *put_character(char *at, const unsigned char **s)
         *at++ = hex[c & 15];
     } else if (c < 0x80) {
         *at++ = (char)c;
-    } else if ((n = utf8_sequence(*s)) > 0) {
+    } else if ((n = utf8_length(*s, SIZE_MAX)) > 0) {
         memcpy(at, *s, n);
         at += n;
         *s += n - 1;
