@@ -7,7 +7,6 @@
 #include "clock.h"
 #include "fault.h"
 
-
 /* ---- Rows ---------------------------------------------------------------- */
 
 static enum store_err write_root(struct store *store)
