@@ -109,7 +109,7 @@ sanitized=(-Doptimization=1 -Dc_args=-Wno-format-truncation -Db_lundef=false)
 # Sanitizers need system calls and files that the worker's cage forbids, so it is tested without them.
 build_all() {
     build_in "$build" -- "${sanitized[@]}" -Db_sanitize=address,undefined &&
-        build_in "$caged" "${programs[@]}" tests/unit/test_fs_sandbox tests/unit/test_damage tests/bench/bench_confirm -- &&
+        build_in "$caged" "${programs[@]}" tests/unit/test_fs_sandbox tests/unit/test_damage tests/bench/bench_confirm tests/bench/bench_fill -- &&
         build_in "$raced" "${programs[@]}" "${with_threads[@]/#/tests/unit/test_}" -- \
             "${sanitized[@]}" -Db_sanitize=thread
 }
