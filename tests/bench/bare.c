@@ -3,11 +3,13 @@
  * else. It has COUNT files "0", "1" … of the same BYTES in its root, names and attributes valid for
  * a day, pages that are kept, and no flush, so that a warm open, read and close is one OPEN (and a
  * RELEASE that nobody waits for), as it is with secretfs. THREADS take requests off the device.
+ * With "silent" it says once that it does not answer opens, as secretfs does with audit=none.
  */
 #define FUSE_USE_VERSION 312
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,7 @@
 static uint64_t count;
 static size_t bytes;
 static char *content;
+static bool silent;
 
 static struct stat stat_of(fuse_ino_t ino)
 {
@@ -69,7 +72,10 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     (void)ino;
     fi->keep_cache = 1;
     fi->noflush = 1;
-    fuse_reply_open(req, fi);
+    if (silent)
+        fuse_reply_err(req, ENOSYS);
+    else
+        fuse_reply_open(req, fi);
 }
 
 static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -89,26 +95,41 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     fuse_reply_err(req, 0);
 }
 
-static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-                           struct fuse_file_info *fi)
+static void list(fuse_req_t req, size_t size, off_t off, bool plus)
 {
     char *buf = malloc(size);
     size_t used = 0;
     char name[24];
-    (void)ino;
-    (void)fi;
 
     for (uint64_t i = (uint64_t)off; buf && i < count; i++) {
         const struct fuse_entry_param entry = entry_of(FIRST_INO + i);
+        char *at = buf + used;
+        size_t room = size - used;
         snprintf(name, sizeof name, "%llu", (unsigned long long)i);
-        size_t len =
-            fuse_add_direntry_plus(req, buf + used, size - used, name, &entry, (off_t)i + 1);
-        if (len > size - used)
+        size_t len = plus ? fuse_add_direntry_plus(req, at, room, name, &entry, (off_t)i + 1)
+                          : fuse_add_direntry(req, at, room, name, &entry.attr, (off_t)i + 1);
+        if (len > room)
             break;
         used += len;
     }
     fuse_reply_buf(req, buf, used);
     free(buf);
+}
+
+static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                       struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)fi;
+    list(req, size, off, false);
+}
+
+static void on_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                           struct fuse_file_info *fi)
+{
+    (void)ino;
+    (void)fi;
+    list(req, size, off, true);
 }
 
 static const struct fuse_lowlevel_ops operations = {
@@ -118,6 +139,7 @@ static const struct fuse_lowlevel_ops operations = {
     .open = on_open,
     .read = on_read,
     .release = on_release,
+    .readdir = on_readdir,
     .readdirplus = on_readdirplus,
 };
 
@@ -156,10 +178,11 @@ int main(int argc, char **argv)
     char *options[] = {argv[0], (char *)"-o", (char *)"fsname=bare,default_permissions,ro", NULL};
     struct fuse_args args = FUSE_ARGS_INIT(3, options);
 
-    if (argc != 5) {
-        fprintf(stderr, "usage: bench_bare MOUNTPOINT COUNT BYTES THREADS\n");
+    if (argc != 5 && argc != 6) {
+        fprintf(stderr, "usage: bench_bare MOUNTPOINT COUNT BYTES THREADS [silent]\n");
         return 2;
     }
+    silent = argc == 6;
     count = strtoull(argv[2], NULL, 10);
     bytes = strtoull(argv[3], NULL, 10);
     content = malloc(bytes + 1);

@@ -145,16 +145,20 @@ def cells(row):
 HEADINGS = ["work", "secretfs", "beside it", "ratio", "bar", ""]
 
 
+def notes(rows):
+    return [f"{row.work}: {note}" for row in rows for note in row.notes]
+
+
 def table(rows):
     """As text for a terminal."""
     lines = [HEADINGS, *(cells(row) for row in rows)]
     lines = [[cell.replace("**", "") for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
-    )
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join([*lines, *notes(rows)])
 
 
 def markdown(rows):
     lines = [HEADINGS, ["---"] * len(HEADINGS), *(cells(row) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    lines = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(rows))]) + "\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 import common
 from harness import SECRETFS, end, eventually, mounted, run, spawn
 
+OURS = ("tmpfs", "ext4", "bare", "silent")  # nothing has to be installed for them
 PASSWORD = b"only for the benchmark\n"
 
 
@@ -51,8 +52,8 @@ class Peer:
 
     def close(self):
         while mounted(self.path):
-            subprocess.run(["umount", str(self.path)], check=False) or None
-            subprocess.run(["umount", "-l", str(self.path)], check=False, stderr=subprocess.DEVNULL)
+            if subprocess.run(["umount", str(self.path)], check=False).returncode != 0:
+                run(["umount", "-l", self.path])
         if self.process:
             end(self.process)
         shutil.rmtree(self.folder)
@@ -84,9 +85,14 @@ class Peer:
         fill(self.path, self.count, self.size)
         run(["mount", "-o", "remount,ro", self.path])
 
-    def bare(self):
-        self.process = spawn([common.program("bare"), self.path, self.count, self.size, workers()])
+    def bare(self, *words):
+        argv = [common.program("bare"), self.path, self.count, self.size, workers(), *words]
+        self.process = spawn(argv)
         self._wait()
+
+    def silent(self):
+        """The bare server without answers to opens."""
+        self.bare("silent")
 
     def gocryptfs(self):
         (self.folder / "data").mkdir()
@@ -141,7 +147,7 @@ class Peer:
 
 def missing(name):
     """Whether the machine has no such program."""
-    return name not in ("tmpfs", "ext4", "bare") and shutil.which(name) is None
+    return name not in OURS and shutil.which(name) is None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Everything that DESIGN.md section 9 asks for, measured beside what one would use instead.
+
+    tests/bench/run.sh                                      all of it, about 20 minutes
+    tests/bench/run.sh --quick                              a few minutes, without the largest store
+    tests/bench/run.sh --quick --secrets 1000 1000000       with stores of these sizes
+
+As root; run.sh installs what is missing and builds. Prints one table, and writes it into the folder
+`bench` of the build, or --out: results.json, results.md, chart.svg.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import common
+import machine
+import reads
+import scale
+import writes
+from harness import BUILD, fresh_folder, remove_folder, sanitized
+
+NICE = -10  # whatever else runs on the machine comes after
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a few minutes, with fewer repetitions")
+    parser.add_argument("--secrets", type=int, nargs="+", help="sizes of the stores")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some of the sections")
+    parser.add_argument("--out", type=Path, default=BUILD / "bench", help="where the results go")
+    options = parser.parse_args()
+    if options.secrets is None:
+        options.secrets = [1000, 10000, 100000] + ([] if options.quick else [1000000])
+    return options
+
+
+def in_folder(measure, options):
+    folder = fresh_folder()
+    try:
+        return measure(folder, options.quick), {}
+    finally:
+        remove_folder(folder)
+
+
+def of_size(options):
+    rows, sizes = scale.rows(options.quick, options.secrets)
+    return rows, {"sizes": sizes}
+
+
+SECTIONS = {
+    "reads": lambda options: in_folder(reads.rows, options),
+    "writes": lambda options: in_folder(writes.rows, options),
+    "scale": of_size,
+}
+
+
+def save(folder, results):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1, default=lambda row: row.as_json()))
+    (folder / "results.md").write_text(
+        common.markdown(results["rows"]) + "\n" + machine.sentence(results["machine"]) + "\n"
+    )
+
+
+def main():
+    options = parse()
+    if sanitized():
+        sys.exit(f"{BUILD} has sanitizers, which make everything slower")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    results = {"machine": machine.describe(), "rows": []}
+    begun = time.monotonic()
+    for name in options.only or SECTIONS:
+        print(f"== {name} (after {time.monotonic() - begun:.0f} s)", file=sys.stderr)
+        rows, more = SECTIONS[name](options)
+        results["rows"] += rows
+        results |= more
+        print(common.table(rows), file=sys.stderr)
+    results["machine"]["load_after"] = os.getloadavg()
+    save(options.out, results)
+    print(common.table(results["rows"]))
+    print(machine.sentence(results["machine"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Reading: one reader and eight, warm and cold, beside a bare server, tmpfs and gocryptfs."""
+
+from common import US, Row, filled, measured, number, secret_paths
+from harness import Mount
+from peers import missing, mounted_peers, path_list
+
+SIZE = 64
+WARM = 100  # files that are read again and again
+MANY = 8  # readers at once
+PHASE_MS = 10
+MANY_PHASE_MS = 50
+
+
+def lists_of(folder, places, paths):
+    return [
+        path_list(folder, name, [place / path for path in paths]) for name, place in places.items()
+    ]
+
+
+def warm(folder, places, ms, readers=1, paths=tuple(secret_paths(WARM))):
+    phase = PHASE_MS if readers == 1 else MANY_PHASE_MS
+    return measured("reader", "warm", readers, ms, phase, *lists_of(folder, places, paths))
+
+
+def cold(folder, places, count):
+    return measured("reader", "cold", 50, *lists_of(folder, places, secret_paths(count)))
+
+
+def against(work, mine, peer, name, bar):
+    return Row(
+        work,
+        "us",
+        mine["p50"] / US,
+        p99=mine["p99"] / US,
+        peer=name,
+        peer_figure=peer["p50"] / US,
+        peer_p99=peer["p99"] / US,
+        bar=bar,
+    )
+
+
+def rows_of(first, read, many):
+    """The rows of what was measured cold, warm, and by many at once."""
+    yield against(
+        "warm open+fstat+read+close, 64 B, on record", read["secretfs"], read["bare"], "bare", 1.3
+    )
+    if "gocryptfs" in read:
+        yield against("the same", read["secretfs"], read["gocryptfs"], "gocryptfs", 0.2)
+    silent = against("the same with audit=none", read["unrecorded"], read["tmpfs"], "tmpfs", 1.25)
+    floor = read["silent"]["p50"]
+    silent.notes.append(
+        f"a bare server that answers no opens takes {number(floor / US)} us,"
+        f" {floor / read['tmpfs']['p50']:.2f} × tmpfs: that is the kernel's"
+    )
+    yield silent
+    yield against("cold first read", first["secretfs"], first["bare"], "bare", 2.0)
+    yield Row(
+        f"{MANY} readers at once",
+        "/s",
+        many["secretfs"]["rate"],
+        peer="bare",
+        peer_figure=many["bare"]["rate"],
+        bar=0.8,
+        bar_is="at least",
+    )
+
+
+def rows(folder, quick):
+    count = 2000 if quick else 10000
+    ms = 1500 if quick else 6000
+    store, _ = filled(folder, count)
+    for name in ("secretfs", "unrecorded"):
+        (folder / name).mkdir()  # as deep as the peers are
+    served = Mount(store, folder / "secretfs" / "mnt")
+    unrecorded = Mount(store, folder / "unrecorded" / "mnt", "audit=none")
+    try:
+        with mounted_peers(folder, ["bare", "silent", "tmpfs"], count, SIZE) as peers, mounted_peers(
+            folder, [] if missing("gocryptfs") else ["gocryptfs"], WARM, SIZE
+        ) as others:
+            places = {"secretfs": served.path, "bare": peers["bare"].path}
+            first = cold(folder, places, count)
+            places["unrecorded"] = unrecorded.path
+            places |= {name: peer.path for name, peer in (peers | others).items()}
+            read = warm(folder, places, ms)
+            two = {name: places[name] for name in ("secretfs", "bare")}
+            many = warm(folder, two, ms, readers=MANY)
+            return list(rows_of(first, read, many))
+    finally:
+        served.close()
+        unrecorded.close()

@@ -1,0 +1,259 @@
+"""Size: starts, memory, lookups and listings from a thousand secrets to a million; a killed worker."""
+
+import contextlib
+import os
+import random
+import signal
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from common import MS, US, Row, filled, measured, secret_paths, summary, timed
+from harness import SECRETFS, Child, Mount, end, fresh_folder, mounted, processes_of, remove_folder
+from harness import signal_worker, spawn
+from peers import mounted_peers, path_list
+
+PER_FOLDER = 1000
+SAMPLE = 1000  # names that are looked up
+LISTED = 100000
+RESTARTS_OF = 10000
+
+
+@contextlib.contextmanager
+def store_of(count, **shape):
+    """A store in a folder of its own; large ones are gone again before the next is made."""
+    folder = fresh_folder()
+    try:
+        store, paths = filled(folder, count, **shape)
+        yield store, paths
+    finally:
+        remove_folder(folder)
+
+
+def start_ns(store, place):
+    """From the start of the program to the line that says that the tree is served."""
+    place.mkdir(exist_ok=True)
+    begun = time.perf_counter_ns()
+    process = spawn(
+        [SECRETFS, "-o", f"key_file={store.key}", store.path, place],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    lines = []
+    try:
+        for line in process.stderr:
+            lines.append(line)
+            if b"secretfs: serving " in line:
+                taken = time.perf_counter_ns() - begun
+                assert mounted(place)
+                return taken
+        raise AssertionError(f"secretfs did not serve: {lines}")
+    finally:
+        process.terminate()
+        process.stderr.close()
+        end(process)
+
+
+def memory_bytes(served):
+    """Of all three processes; what several share counts once (Pss of smaps_rollup)."""
+    total = 0
+    for pid in processes_of(served).values():
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += sum(
+            int(line.split()[1]) for line in text.splitlines() if line.startswith(("Pss:", "SwapPss:"))
+        )
+    return total * 1024
+
+
+def measure_size(count, starts):
+    """What a store of `count` secrets takes: starts, memory, room on the disk."""
+    with store_of(count, per_folder=PER_FOLDER) as (store, paths):
+        begun = [start_ns(store, store.folder / "mnt") for _ in range(starts)]
+        served = Mount(store, store.folder / "mnt")
+        try:
+            for path in random.Random(count).sample(paths, min(SAMPLE, count)):
+                (served.path / path).read_bytes()
+            memory = memory_bytes(served)
+        finally:
+            served.close()
+        return {
+            "secrets": count,
+            "start": summary(begun),
+            "memory_bytes": memory,
+            "disk_bytes": store.path.stat().st_size,
+        }
+
+
+def looked_up(small, large, rounds):
+    """Names that the kernel does not know, in folders that it does, of two stores in turn."""
+    with contextlib.ExitStack() as stack:
+        places = {}
+        for name, count in (("small", small), ("large", large)):
+            store, paths = stack.enter_context(store_of(count, per_folder=PER_FOLDER))
+            served = Mount(store, store.folder / "mnt")
+            stack.callback(served.close)
+            places[name] = [
+                served.path / path for path in random.Random(1).sample(paths, min(SAMPLE, count))
+            ]
+            lists_in = store.folder
+        lists = [path_list(lists_in, name, paths) for name, paths in places.items()]
+        taken = {name: [] for name in places}
+        for _ in range(rounds):
+            Path("/proc/sys/vm/drop_caches").write_text("2")
+            for parent in {path.parent for paths in places.values() for path in paths}:
+                os.stat(f"{parent}/.")  # so that the kernel has its ACL, too
+            for name, times in measured("reader", "stat", 20, *lists).items():
+                taken[name].append(times)
+        return {
+            name: {
+                word: statistics.median(times[word] for times in rounds_of)
+                for word in ("p50", "p99")
+            }
+            for name, rounds_of in taken.items()
+        }
+
+
+def lookup_row(small, large, rounds):
+    found = looked_up(small, large, rounds)
+    return Row(
+        f"lookup in {large:,} secrets",
+        "us",
+        found["large"]["p50"] / US,
+        p99=found["large"]["p99"] / US,
+        peer=f"in {small:,}",
+        peer_figure=found["small"]["p50"] / US,
+        peer_p99=found["small"]["p99"] / US,
+        bar=1.3,
+    )
+
+
+def ls_row(count, runs):
+    """A plain ls, which sorts, of a folder that nobody has listed yet."""
+    mine, theirs = [], []
+    with store_of(count) as (store, _), mounted_peers(
+        store.folder, ["bare"], count, 64
+    ) as peers:
+        for _ in range(runs):
+            served = Mount(store, store.folder / "mnt")
+            try:
+                mine.append(timed(["ls", served.path]))
+            finally:
+                served.close()
+            peers["bare"].fresh()
+            theirs.append(timed(["ls", peers["bare"].path]))
+    return Row(
+        f"ls of a folder of {count:,}",
+        "ms",
+        statistics.median(mine) / MS,
+        p99=max(mine) / MS,
+        peer="bare",
+        peer_figure=statistics.median(theirs) / MS,
+        peer_p99=max(theirs) / MS,
+        bar=1000,
+        of_ratio=False,
+    )
+
+
+# ---- a worker that is killed
+
+
+def read_until(path, stop):
+    """Reads without a pause; returns the calls that took longer than a millisecond: (when, how long)."""
+    slow = []
+    while not stop.exists():
+        begun = time.monotonic_ns()
+        path.read_bytes()
+        taken = time.monotonic_ns() - begun
+        if taken > MS:
+            slow.append((begun, taken))
+    return slow
+
+
+def restart_row(count, kills):
+    with store_of(count, per_folder=PER_FOLDER) as (store, paths):
+        served = Mount(store, store.folder / "mnt")
+        stop = store.folder / "stop"
+        try:
+            reader = Child(read_until, served.path / paths[0], stop)
+            killed = []
+            for _ in range(kills):
+                time.sleep(0.7)
+                killed.append(time.monotonic_ns())
+                signal_worker(served, signal.SIGKILL)
+            time.sleep(0.7)
+            stop.touch()
+            slow = reader.result()
+        finally:
+            stop.touch()
+            served.close()
+    longest = [
+        max((taken for begun, taken in slow if begun + taken > kill and begun < kill + 0.6e9), default=0)
+        for kill in killed
+    ]
+    times = summary(longest)
+    return Row(
+        f"a killed worker at {count:,}, as a reader sees it",
+        "ms",
+        times["p50"] / MS,
+        p99=times["p99"] / MS,
+        bar=100,
+        of_ratio=False,
+    )
+
+
+# ---- the rows
+
+
+START_BARS = {10000: ("ms", MS, 50), 1000000: ("s", 1e9, 2.5)}
+MEMORY_BARS = {1000: 12, 1000000: 200}
+
+
+def size_rows(sizes):
+    for size in sizes:
+        count = size["secrets"]
+        unit, scale, bar = START_BARS.get(count, ("ms", MS, None))
+        yield Row(
+            f"start to serving, {count:,} secrets",
+            unit,
+            size["start"]["p50"] / scale,
+            p99=size["start"]["p99"] / scale,
+            bar=bar,
+            of_ratio=False,
+        )
+    for size in sizes:
+        yield Row(
+            f"memory of the daemon, {size['secrets']:,} secrets",
+            "MiB",
+            size["memory_bytes"] / (1 << 20),
+            bar=MEMORY_BARS.get(size["secrets"]),
+            of_ratio=False,
+        )
+
+
+def growth_row(sizes):
+    """Whether starting stays linear: the time per secret at the largest size against the one before."""
+    least, middle, most = sizes[0], sizes[-2], sizes[-1]
+
+    def each(size):
+        return (size["start"]["p50"] - least["start"]["p50"]) / (size["secrets"] - least["secrets"])
+
+    return Row(
+        f"start, for each secret more up to {most['secrets']:,}",
+        "us",
+        each(most) / US,
+        peer=f"up to {middle['secrets']:,}",
+        peer_figure=each(middle) / US,
+    )
+
+
+def rows(quick, counts):
+    """The rows, and the sizes they are made of."""
+    sizes = [measure_size(count, 3 if quick or count > 100000 else 9) for count in sorted(counts)]
+    found = list(size_rows(sizes))
+    if len(sizes) > 2:
+        found.append(growth_row(sizes))
+    found.append(restart_row(RESTARTS_OF, 10 if quick else 30))
+    found.append(lookup_row(min(counts), max(counts), 5 if quick else 20))
+    found.append(ls_row(LISTED, 3 if quick else 7))
+    return found, sizes
