@@ -2,7 +2,7 @@
 """Everything that DESIGN.md section 9 asks for, measured beside what one would use instead.
 
     tests/bench/run.sh                                      all of it, about 20 minutes
-    tests/bench/run.sh --quick                              a few minutes, without the largest store
+    tests/bench/run.sh --quick                              a few minutes: the bars, without the largest store
     tests/bench/run.sh --quick --secrets 1000 1000000       with stores of these sizes
 
 As root; run.sh installs what is missing and builds. Prints one table, and writes it into the folder
@@ -17,8 +17,10 @@ import sys
 import time
 from pathlib import Path
 
+import chart
 import common
 import machine
+import matrix
 import reads
 import scale
 import writes
@@ -34,6 +36,8 @@ def parse():
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some of the sections")
     parser.add_argument("--out", type=Path, default=BUILD / "bench", help="where the results go")
     options = parser.parse_args()
+    if options.only is None:
+        options.only = [name for name in SECTIONS if name != "matrix" or not options.quick]
     if options.secrets is None:
         options.secrets = [1000, 10000, 100000] + ([] if options.quick else [1000000])
     return options
@@ -52,19 +56,33 @@ def of_size(options):
     return rows, {"sizes": sizes}
 
 
+def beyond(options):
+    return [], {"grids": matrix.grids(options.quick, options.secrets)}
+
+
 SECTIONS = {
     "reads": lambda options: in_folder(reads.rows, options),
     "writes": lambda options: in_folder(writes.rows, options),
     "scale": of_size,
+    "matrix": beyond,
 }
 
 
 def save(folder, results):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=1, default=lambda row: row.as_json()))
-    (folder / "results.md").write_text(
-        common.markdown(results["rows"]) + "\n" + machine.sentence(results["machine"]) + "\n"
-    )
+    text = json.dumps(results, indent=1, default=lambda part: part.as_json())
+    (folder / "results.json").write_text(text + "\n")
+    parts = [
+        common.markdown(results["rows"]),
+        *(grid.markdown() for grid in results["grids"]),
+        machine.sentence(results["machine"]) + "\n",
+    ]
+    (folder / "results.md").write_text("\n".join(parts))
+
+
+def show(results):
+    parts = [common.table(results["rows"]), *(grid.text() for grid in results["grids"])]
+    print("\n\n".join([*parts, machine.sentence(results["machine"])]))
 
 
 def main():
@@ -73,18 +91,17 @@ def main():
         sys.exit(f"{BUILD} has sanitizers, which make everything slower")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    results = {"machine": machine.describe(), "rows": []}
+    results = {"machine": machine.describe(), "rows": [], "grids": [], "sizes": []}
     begun = time.monotonic()
-    for name in options.only or SECTIONS:
+    for name in options.only:
         print(f"== {name} (after {time.monotonic() - begun:.0f} s)", file=sys.stderr)
         rows, more = SECTIONS[name](options)
         results["rows"] += rows
         results |= more
-        print(common.table(rows), file=sys.stderr)
     results["machine"]["load_after"] = os.getloadavg()
     save(options.out, results)
-    print(common.table(results["rows"]))
-    print(machine.sentence(results["machine"]))
+    chart.draw(options.out)
+    show(results)
 
 
 if __name__ == "__main__":

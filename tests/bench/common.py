@@ -34,9 +34,9 @@ def figures(text):
     return lines
 
 
-def measured(name, *args, timeout=600):
+def measured(name, *args, **options):
     """Run one of the programs, and return its figures."""
-    return figures(run([program(name), *args], timeout=timeout).stdout.decode())
+    return figures(run([program(name), *args], **{"timeout": 600, **options}).stdout.decode())
 
 
 def filled(folder, count, per_folder=0, size=64, depth=1, acl=0):
@@ -62,6 +62,14 @@ def summary(times_ns):
         "p50": statistics.median(ordered),
         "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
         "max": ordered[-1],
+    }
+
+
+def mean_of(rounds):
+    """Of figures that were taken several times, each the mean of all rounds."""
+    return {
+        name: {word: statistics.fmean(each[name][word] for each in rounds) for word in figures}
+        for name, figures in rounds[0].items()
     }
 
 

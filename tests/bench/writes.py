@@ -16,11 +16,11 @@ def commits(folder, count):
     taken = measured("commits", store.path, store.key, copy, folder / "pages", count)
     mine, peer, disk = taken["store"], taken["sqlite"], taken["disk"]
     yield Row(
-        "put or rotate, a durable commit",
+        "durable put or rotate",
         "ms",
         mine["p50"] / MS,
         p99=mine["p99"] / MS,
-        peer="SQLite, the same rows",
+        peer="SQLite alone",
         peer_figure=peer["p50"] / MS,
         peer_p99=peer["p99"] / MS,
         bar=1.5,
@@ -31,14 +31,14 @@ def commits(folder, count):
 def confirmed(folder, count):
     taken = confirm.measure(folder, count)
     for work, word, bar in (
-        ("rotate: commit to confirmed", "p50", 2.0),
-        ("the same, 99 of 100", "p99", 10.0),
+        ("commit to confirmed, half of them", "p50", 2.0),
+        ("commit to confirmed, 99 of 100", "p99", 10.0),
     ):
         yield Row(
             work,
             "ms",
             taken["confirmed"][word] / MS,
-            peer="as many wake-ups of two processes",
+            peer="its wake-ups",
             peer_figure=taken["wake-ups"][word] / MS,
             bar=bar,
             of_ratio=False,
@@ -61,7 +61,7 @@ def imported(folder, count, runs):
         f"bulk import of {count:,}",
         "/s",
         statistics.median(mine),
-        peer="SQLite, the same rows",
+        peer="SQLite alone",
         peer_figure=statistics.median(theirs),
         bar=0.5,
         bar_is="at least",
