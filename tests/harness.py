@@ -420,6 +420,8 @@ class Store:
 class Mount:
     """A running secretfs, serving one store at one place."""
 
+    patience_s = 30  # for it to serve
+
     def __init__(self, store, path, *options, prefix=(), **spawning):
         self.path = path
         self.log = path.with_name(path.name + ".log")
@@ -433,7 +435,7 @@ class Mount:
                 **spawning,
             )
         try:
-            eventually(self._serving, timeout=30)
+            eventually(self._serving, timeout=self.patience_s)
         except BaseException:
             self.close()
             raise

@@ -23,7 +23,7 @@ packages=(
     libfuse3-dev libsodium-dev libsqlite3-dev libjansson-dev libseccomp-dev libsystemd-dev libcmocka-dev
     clang clang-tidy clang-format cppcheck libclang-rt-14-dev mandoc              # to check
     python3 python3-pytest python3-pytest-xdist python3-dotenv python3-watchdog   # to test
-    acl attr binutils fuse3 mount passwd procps strace systemd util-linux
+    acl attr binutils fuse3 mount passwd procps strace systemd util-linux valgrind
     curl nodejs nginx-light openssh-client openssh-server openssl postgresql      # real clients
 )
 
@@ -101,6 +101,7 @@ build_in() {
 }
 
 programs=(fs/secretfs tools/secretctl)
+benches=(tests/bench/bench_confirm tests/bench/bench_fill tests/bench/bench_steps)
 with_threads=(fs_callers fs_reads fs_tree fs_tree_changes fs_tree_lists fs_values store_follow store_write threads)
 
 # Less is optimized, which takes half the time; where strings are cut the compiler knows less then, too.
@@ -109,7 +110,7 @@ sanitized=(-Doptimization=1 -Dc_args=-Wno-format-truncation -Db_lundef=false)
 # Sanitizers need system calls and files that the worker's cage forbids, so it is tested without them.
 build_all() {
     build_in "$build" -- "${sanitized[@]}" -Db_sanitize=address,undefined &&
-        build_in "$caged" "${programs[@]}" tests/unit/test_fs_sandbox tests/unit/test_damage tests/bench/bench_confirm tests/bench/bench_fill -- &&
+        build_in "$caged" "${programs[@]}" tests/unit/test_fs_sandbox tests/unit/test_damage "${benches[@]}" -- &&
         build_in "$raced" "${programs[@]}" "${with_threads[@]/#/tests/unit/test_}" -- \
             "${sanitized[@]}" -Db_sanitize=thread
 }
@@ -207,6 +208,8 @@ caged_tests() {
     # Bars that a busy machine can't miss; those of DESIGN.md are for --bars without numbers.
     check "confirmations, the short form" env SECRETFS_BUILD="$caged" /usr/bin/python3 \
         tests/bench/confirm.py --puts 200 --bars 100 1000
+    check "instructions of an open, a read, a load, a put" env SECRETFS_BUILD="$caged" /usr/bin/python3 \
+        tests/bench/instructions.py
 }
 
 # Whatever has threads, and time for it. Killing workers shows no race, and in this build fails a

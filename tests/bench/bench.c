@@ -120,7 +120,7 @@ static void use_record(struct store *store)
     audit_use(store, log, &who);
 }
 
-struct store *open_store(const char *path, const char *key_file, bool recorded)
+struct store *open_store(const char *path, const char *key_file, enum store_access access)
 {
     SECBUF_AUTO struct secbuf key = SECBUF_INIT;
     const struct store_credential credential = {STORE_SLOT_KEYFILE, &key};
@@ -134,12 +134,12 @@ struct store *open_store(const char *path, const char *key_file, bool recorded)
     if (fd < 0 || read(fd, key.data, key.len) != (ssize_t)key.len)
         die("read the key", strerror(errno));
     close(fd);
-    must(store_open(path, STORE_READ_WRITE, &store), "open the store");
+    must(store_open(path, access, &store), "open the store");
     must(store_unlock(store, &credential), "unlock the store");
     must(anchor_open(path, store_uuid(store), NULL, &anchor), "open the anchor");
     anchor_use(store, &anchor, true);
     must(store_load(store), "load the store");
-    if (recorded)
+    if (access == STORE_READ_WRITE)
         use_record(store);
     return store;
 }

@@ -45,11 +45,9 @@ void times_merge(struct times *to, const struct times *from);
 int64_t times_at(const struct times *times, double percent);
 void times_print(const char *name, const struct times *times);
 
-/*
- * Open, unlock and load a store, with its anchor and its record beside it.
- * in: recorded  changes go on record, as those of secretctl do
- */
-struct store *open_store(const char *path, const char *key_file, bool recorded);
+/* Open, unlock and load a store, with its anchor; one that is written has its changes on record, in
+ * the file beside it, as those of secretctl are. */
+struct store *open_store(const char *path, const char *key_file, enum store_access access);
 
 /* One transaction that puts a new random value of `bytes` at each path, and its commit. */
 void put_paths(struct store *store, char **paths, size_t count, size_t bytes);

@@ -100,7 +100,7 @@ int main(int argc, char **argv)
         return 2;
     }
     struct times *times[KINDS] = {times_new(), times_new(), times_new()};
-    struct store *store = open_store(argv[1], argv[2], true);
+    struct store *store = open_store(argv[1], argv[2], STORE_READ_WRITE);
     struct peer peer = start_peer(argv[3]);
     int disk = open(argv[4], O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
     size_t count = number_of(argv[5]);

@@ -16,9 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("SECRETFS_BUILD", str(ROOT / "build-caged"))
 sys.path.insert(0, str(ROOT / "tests"))
 
-from harness import BUILD, Store, run  # noqa: E402
+from harness import BUILD, Mount, Store, run  # noqa: E402
 
 US, MS, S = 1e3, 1e6, 1e9  # in nanoseconds
+
+
+class LargeMount(Mount):
+    """Of a store that may have a million secrets."""
+
+    patience_s = 300
 
 
 def program(name):

@@ -105,7 +105,7 @@ int main(int argc, char **argv)
         return 2;
     }
     int echo = start_echo(); /* before there are keys */
-    struct store *store = open_store(argv[1], argv[2], true);
+    struct store *store = open_store(argv[1], argv[2], STORE_READ_WRITE);
 
     measure(store, echo, number_of(argv[3]), argv + 4, (size_t)argc - 4);
     close(echo);

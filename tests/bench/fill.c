@@ -91,7 +91,7 @@ int main(int argc, char **argv)
                               .bytes = number_of(argv[5]),
                               .depth = number_of(argv[6]),
                               .acl = number_of(argv[7])};
-    struct store *store = open_store(argv[1], argv[2], true);
+    struct store *store = open_store(argv[1], argv[2], STORE_READ_WRITE);
 
     int64_t begun = now_ns();
     must(store_begin(store), "begin");

@@ -8,8 +8,8 @@ import os
 import subprocess
 from dataclasses import dataclass, field
 
-from common import MS, US, filled, measured, number, secret_paths, summary, timed
-from harness import Mount, fresh_folder, identity, remove_folder
+from common import MS, US, LargeMount, filled, measured, number, summary, timed
+from harness import fresh_folder, identity, remove_folder
 from peers import missing, mounted_peers, path_list
 from reads import MANY_PHASE_MS, PHASE_MS, lists_of
 
@@ -74,7 +74,7 @@ def mounts_of(count, *kinds, **shape):
         places = {}
         for name, *options in kinds:
             (folder / name).mkdir()
-            served.append(Mount(store, folder / name / "mnt", *options))
+            served.append(LargeMount(store, folder / name / "mnt", *options))
             places[name] = served[-1].path
         yield store, places, paths
     finally:

@@ -9,8 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from common import MS, US, Row, S, filled, mean_of, measured, summary, timed
-from harness import SECRETFS, Child, Mount, end, fresh_folder, mounted, processes_of, remove_folder
+from common import MS, US, LargeMount, Row, S, filled, mean_of, measured, summary, timed
+from harness import SECRETFS, Child, end, fresh_folder, mounted, processes_of, remove_folder
 from harness import signal_worker, spawn
 from peers import mounted_peers, path_list
 
@@ -67,55 +67,56 @@ def memory_bytes(served):
     return total * 1024
 
 
-def measure_size(count, starts):
-    """What a store of `count` secrets takes: starts, memory, room on the disk."""
-    with store_of(count, per_folder=PER_FOLDER) as (store, paths):
-        begun = [start_ns(store, store.folder / "mnt") for _ in range(starts)]
-        served = Mount(store, store.folder / "mnt")
-        try:
-            for path in random.Random(count).sample(paths, min(SAMPLE, count)):
-                (served.path / path).read_bytes()
-            memory = memory_bytes(served)
-        finally:
-            served.close()
-        return {
-            "secrets": count,
-            "start": summary(begun),
-            "memory_bytes": memory,
-            "disk_bytes": store.path.stat().st_size,
-        }
+def some_of(paths):
+    return random.Random(1).sample(paths, min(SAMPLE, len(paths)))
 
 
-def looked_up(small, large, rounds):
-    """Names that the kernel does not know, in folders that it does, of two stores in turn."""
-    with contextlib.ExitStack() as stack:
-        places = {}
-        for name, count in (("small", small), ("large", large)):
-            store, paths = stack.enter_context(store_of(count, per_folder=PER_FOLDER))
-            served = Mount(store, store.folder / "mnt")
-            stack.callback(served.close)
-            places[name] = [
-                served.path / path for path in random.Random(1).sample(paths, min(SAMPLE, count))
-            ]
-            lists_in = store.folder
-        lists = [path_list(lists_in, name, paths) for name, paths in places.items()]
-        taken = []
-        for _ in range(rounds):
-            Path("/proc/sys/vm/drop_caches").write_text("2")
-            for parent in {path.parent for paths in places.values() for path in paths}:
-                os.stat(f"{parent}/.")  # so that the kernel has its ACL, too
-            taken.append(measured("reader", "stat", 20, *lists))
-        return mean_of(taken)
+def measure_size(store, paths, starts):
+    """What a store takes: starts, memory, room on the disk."""
+    begun = [start_ns(store, store.folder / "mnt") for _ in range(starts)]
+    served = LargeMount(store, store.folder / "mnt")
+    try:
+        for path in some_of(paths):
+            (served.path / path).read_bytes()
+        memory = memory_bytes(served)
+    finally:
+        served.close()
+    return {
+        "secrets": len(paths),
+        "start": summary(begun),
+        "memory_bytes": memory,
+        "disk_bytes": store.path.stat().st_size,
+    }
+
+
+def look_up(places, rounds):
+    """Names that the kernel does not know, in folders that it does, of each place in turn."""
+    lists = [path_list(paths[0].parents[2], name, paths) for name, paths in places.items()]
+    parents = {path.parent for paths in places.values() for path in paths}
+    taken = []
+    for _ in range(rounds):
+        Path("/proc/sys/vm/drop_caches").write_text("2")
+        for parent in parents:
+            os.stat(f"{parent}/.")  # so that the kernel has its ACL, too
+        taken.append(measured("reader", "stat", 20, *lists))
+    return mean_of(taken)
 
 
 def lookup_row(small, large, rounds):
-    found = looked_up(small, large, rounds)
+    """Of two stores, each with its paths."""
+    with contextlib.ExitStack() as stack:
+        places = {}
+        for name, (store, paths) in (("small", small), ("large", large)):
+            served = LargeMount(store, store.folder / "mnt")
+            stack.callback(served.close)
+            places[name] = [served.path / path for path in some_of(paths)]
+        found = look_up(places, rounds)
     return Row(
-        f"lookup in {large:,} secrets",
+        f"lookup in {len(large[1]):,} secrets",
         "us",
         found["large"]["p50"] / US,
         p99=found["large"]["p99"] / US,
-        peer=f"in {small:,}",
+        peer=f"in {len(small[1]):,}",
         peer_figure=found["small"]["p50"] / US,
         peer_p99=found["small"]["p99"] / US,
         bar=1.3,
@@ -129,7 +130,7 @@ def ls_row(count, runs):
         store.folder, ["bare"], count, 64
     ) as peers:
         for _ in range(runs):
-            served = Mount(store, store.folder / "mnt")
+            served = LargeMount(store, store.folder / "mnt")
             try:
                 mine.append(timed(["ls", served.path]))
             finally:
@@ -172,7 +173,7 @@ def longest_around(kill, slow):
 
 def restart_row(count, kills):
     with store_of(count, per_folder=PER_FOLDER) as (store, paths):
-        served = Mount(store, store.folder / "mnt")
+        served = LargeMount(store, store.folder / "mnt")
         stop = store.folder / "stop"
         try:
             reader = Child(read_until, served.path / paths[0], stop)
@@ -246,11 +247,18 @@ def growth_row(sizes):
 
 def rows(quick, counts):
     """The rows, and the sizes they are made of."""
-    sizes = [measure_size(count, 3 if quick or count > 100000 else 9) for count in sorted(counts)]
-    found = list(size_rows(sizes))
-    if len(sizes) > 2:
-        found.append(growth_row(sizes))
+    with contextlib.ExitStack() as stack:
+        stores = [
+            stack.enter_context(store_of(count, per_folder=PER_FOLDER)) for count in sorted(counts)
+        ]
+        sizes = [
+            measure_size(store, paths, 3 if quick or len(paths) > 100000 else 9)
+            for store, paths in stores
+        ]
+        found = list(size_rows(sizes))
+        if len(sizes) > 2:
+            found.append(growth_row(sizes))
+        found.append(lookup_row(stores[0], stores[-1], 9 if quick else 20))
     found.append(restart_row(RESTARTS_OF, 10 if quick else 30))
-    found.append(lookup_row(min(counts), max(counts), 9 if quick else 20))
     found.append(ls_row(LISTED, 3 if quick else 7))
     return found, sizes
