@@ -4,7 +4,7 @@
  *   warm READERS MS PHASE_MS NAME=LIST ...   what was read before, for MS milliseconds of each NAME
  *   cold BLOCK NAME=LIST ...                 each path once, by one reader
  *   stat BLOCK NAME=LIST ...                 each path once, fstatat only
- *   list TIMES NAME=FOLDER ...               opendir, readdir to the end, closedir
+ *   list TIMES NAME=FOLDER ...               opendir, readdir and fstatat of all, closedir
  *
  * A LIST is a file of paths, one a line. Every NAME has its turn, for PHASE_MS or BLOCK paths,
  * again and again in one process, so that whatever else the machine does hits all alike.
@@ -113,16 +113,17 @@ static int64_t stat_one(const char *path)
 
 static int64_t list_one(const char *path)
 {
+    struct stat st;
+    const struct dirent *entry;
     int64_t begun = now_ns();
     DIR *dir = opendir(path);
 
     if (dir == NULL)
         die(path, strerror(errno));
-    errno = 0;
-    while (readdir(dir) != NULL)
-        ;
-    if (errno || closedir(dir) != 0)
-        die(path, strerror(errno));
+    while ((entry = readdir(dir)) != NULL)
+        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            die(entry->d_name, strerror(errno));
+    closedir(dir);
     return now_ns() - begun;
 }
 
@@ -177,12 +178,13 @@ static void read_warm(struct warm *warm, unsigned reader)
     size_t next[NAMES_MAX];
 
     for (unsigned p = 0; p < place_count; p++)
-        next[p] = places[p].count * reader / warm->readers;
-    for (unsigned i = 0; i < warm->rounds * place_count; i++) {
-        unsigned p = (i + i / place_count) % place_count; /* no place always comes after another */
-        pthread_barrier_wait(&warm->barrier);
-        read_for(warm, &places[p], &next[p], &warm->shares[reader * NAMES_MAX + p]);
-    }
+        next[p] = reader; /* not all at the same file */
+    for (unsigned round = 0; round < warm->rounds; round++)
+        for (unsigned i = 0; i < place_count; i++) {
+            unsigned p = (i + round) % place_count; /* none always comes after the same other */
+            pthread_barrier_wait(&warm->barrier);
+            read_for(warm, &places[p], &next[p], &warm->shares[reader * NAMES_MAX + p]);
+        }
 }
 
 static void start_readers(struct warm *warm)
@@ -236,7 +238,7 @@ static void measure_warm(unsigned readers, int64_t ms, int64_t phase_ms)
 
 static void measure_once(size_t block, int64_t (*one)(const char *path))
 {
-    struct times *times[NAMES_MAX];
+    struct times *times[NAMES_MAX] = {NULL};
     size_t most = 0;
 
     for (unsigned p = 0; p < place_count; p++) {
@@ -266,14 +268,27 @@ static void measure_lists(size_t count)
     measure_once(1, list_one);
 }
 
+static uint64_t positive(const char *text)
+{
+    uint64_t number = number_of(text);
+    if (number == 0)
+        die("do something no times", text);
+    return number;
+}
+
+static bool is(const char *mode, const char *name)
+{
+    return strcmp(mode, name) == 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
-    bool warm = strcmp(mode, "warm") == 0;
-    bool list = strcmp(mode, "list") == 0;
+    bool warm = is(mode, "warm");
+    bool list = is(mode, "list");
     int first = warm ? 5 : 3;
 
-    if (argc <= first || (!warm && !list && strcmp(mode, "cold") && strcmp(mode, "stat"))) {
+    if (argc <= first || (!warm && !list && !is(mode, "cold") && !is(mode, "stat"))) {
         fprintf(stderr, "usage: bench_reader warm READERS MS PHASE_MS NAME=LIST...\n"
                         "       bench_reader cold|stat BLOCK NAME=LIST...\n"
                         "       bench_reader list TIMES NAME=FOLDER...\n");
@@ -281,12 +296,12 @@ int main(int argc, char **argv)
     }
     for (int i = first; i < argc; i++)
         take_place(argv[i], !list);
+    uint64_t number = positive(argv[2]);
     if (warm)
-        measure_warm((unsigned)number_of(argv[2]), (int64_t)number_of(argv[3]),
-                     (int64_t)number_of(argv[4]));
+        measure_warm((unsigned)number, (int64_t)positive(argv[3]), (int64_t)positive(argv[4]));
     else if (list)
-        measure_lists(number_of(argv[2]));
+        measure_lists(number);
     else
-        measure_once(number_of(argv[2]), strcmp(mode, "cold") == 0 ? read_one : stat_one);
+        measure_once(number, is(mode, "cold") ? read_one : stat_one);
     return 0;
 }

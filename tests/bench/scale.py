@@ -123,29 +123,40 @@ def lookup_row(small, large, rounds):
     )
 
 
-def ls_row(count, runs):
-    """A plain ls, which sorts, of a folder that nobody has listed yet."""
-    mine, theirs = [], []
-    with store_of(count) as (store, _), mounted_peers(
-        store.folder, ["bare"], count, 64
-    ) as peers:
+def listed(place):
+    """How long it takes to list the folder and have the attributes of all."""
+    taken = measured("reader", "list", 1, f"list={place}")
+    return taken["list"]["p50"]
+
+
+def ls_rows(count, runs):
+    """A plain ls, which sorts, of a folder that nobody has listed yet; then all attributes."""
+    taken = {"secretfs": [], "bare": []}
+    with store_of(count) as (store, _), mounted_peers(store.folder, ["bare"], count, 64) as peers:
         for _ in range(runs):
             served = LargeMount(store, store.folder / "mnt")
             try:
-                mine.append(timed(["ls", served.path]))
+                taken["secretfs"].append((timed(["ls", served.path]), listed(served.path)))
             finally:
                 served.close()
             peers["bare"].fresh()
-            theirs.append(timed(["ls", peers["bare"].path]))
+            place = peers["bare"].path
+            taken["bare"].append((timed(["ls", place]), listed(place)))
+    (mine, mine_all), (theirs, theirs_all) = (zip(*taken[name]) for name in ("secretfs", "bare"))
+    yield ls_row(f"ls of a folder of {count:,}", mine, theirs, 1000)
+    yield ls_row("then list it and stat all", mine_all, theirs_all, None)
+
+
+def ls_row(work, mine, theirs, bar):
     return Row(
-        f"ls of a folder of {count:,}",
+        work,
         "ms",
         statistics.median(mine) / MS,
         p99=max(mine) / MS,
         peer="bare",
         peer_figure=statistics.median(theirs) / MS,
         peer_p99=max(theirs) / MS,
-        bar=1000,
+        bar=bar,
         of_ratio=False,
     )
 
@@ -260,5 +271,5 @@ def rows(quick, counts):
             found.append(growth_row(sizes))
         found.append(lookup_row(stores[0], stores[-1], 9 if quick else 20))
     found.append(restart_row(RESTARTS_OF, 10 if quick else 30))
-    found.append(ls_row(LISTED, 3 if quick else 7))
+    found += ls_rows(LISTED, 3 if quick else 7)
     return found, sizes
