@@ -6,7 +6,8 @@
     tests/bench/run.sh --quick --secrets 1000 1000000       with stores of these sizes
 
 As root; run.sh installs what is missing and builds. Prints one table, and writes it into the folder
-`bench` of the build, or --out: results.json, results.md, chart.svg.
+`bench` of the build, or --out: results.json, results.md, chart.svg. With --keep they are the project's own:
+in tests/bench/results, and the table in README.md.
 """
 
 import argparse
@@ -26,6 +27,9 @@ import scale
 import writes
 from harness import BUILD, fresh_folder, remove_folder, sanitized
 
+KEPT = common.ROOT / "tests" / "bench" / "results"
+README = common.ROOT / "README.md"
+BEGIN, END = "<!-- tests/bench/run.sh --keep -->\n", "<!-- end -->\n"
 NICE = -10  # whatever else runs on the machine comes after
 
 
@@ -35,7 +39,10 @@ def parse():
     parser.add_argument("--secrets", type=int, nargs="+", help="sizes of the stores")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some of the sections")
     parser.add_argument("--out", type=Path, default=BUILD / "bench", help="where the results go")
+    parser.add_argument("--keep", action="store_true", help="as the project's own results")
     options = parser.parse_args()
+    if options.keep:
+        options.out = KEPT
     if options.only is None:
         options.only = [name for name in SECTIONS if name != "matrix" or not options.quick]
     if options.secrets is None:
@@ -80,6 +87,15 @@ def save(folder, results):
     (folder / "results.md").write_text("\n".join(parts))
 
 
+def put_in_readme(results):
+    text = README.read_text()
+    before, found, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    assert found and ended, f"{README} has no place for the table"
+    table = common.markdown(results["rows"]) + "\n" + machine.sentence(results["machine"]) + "\n"
+    README.write_text(before + BEGIN + table + END + after)
+
+
 def show(results):
     parts = [common.table(results["rows"]), *(grid.text() for grid in results["grids"])]
     print("\n\n".join([*parts, machine.sentence(results["machine"])]))
@@ -101,6 +117,8 @@ def main():
     results["machine"]["load_after"] = os.getloadavg()
     save(options.out, results)
     chart.draw(options.out)
+    if options.keep:
+        put_in_readme(results)
     show(results)
 
 

@@ -74,8 +74,8 @@ def summary(times_ns):
 def mean_of(rounds):
     """Of figures that were taken several times, each the mean of all rounds."""
     return {
-        name: {word: statistics.fmean(each[name][word] for each in rounds) for word in figures}
-        for name, figures in rounds[0].items()
+        name: {word: statistics.fmean(each[name][word] for each in rounds) for word in words}
+        for name, words in rounds[0].items()
     }
 
 

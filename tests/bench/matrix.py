@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from common import MS, US, LargeMount, filled, measured, number, summary, timed
 from harness import fresh_folder, identity, remove_folder
-from peers import missing, mounted_peers, path_list
+from peers import missing, mounted_peers
 from reads import MANY_PHASE_MS, PHASE_MS, lists_of
 
 FILES = 100
