@@ -280,8 +280,8 @@ static unsigned height(const struct index *index, const struct index_node *top)
     const struct index_node *n = top;
 
     for (;;) {
-        if (n->first_child) {
-            n = index_node_at(index, n->first_child);
+        if (index_first_child(n)) {
+            n = index_node_at(index, index_first_child(n));
             deepest = ++depth > deepest ? depth : deepest;
             continue;
         }

@@ -47,7 +47,7 @@ int64_t store_next_expiry(struct store *store)
 static enum store_err add_expired(const struct index *index, const struct index_node *n,
                                   struct store_changes *changes)
 {
-    uint64_t current = index_version_at(index, n->current)->id;
+    uint64_t current = index_version_at(index, n->secret.current)->id;
     struct store_change change = {.kinds = STORE_CHANGED_POLICY,
                                   .kind = STORE_SECRET,
                                   .node = n->id,

@@ -104,7 +104,8 @@ static enum store_err note_version(void *arg, const struct row *row)
 static void find_unlisted(struct diagnosis *d, uint64_t id, uint64_t node, uint32_t number)
 {
     const struct index_node *n = index_find_node(d->index, node);
-    const struct index_version *latest = n ? index_version_at(d->index, n->first_version) : NULL;
+    const struct index_version *latest =
+        n ? index_version_at(d->index, index_first_version(n)) : NULL;
 
     if (n == NULL)
         find_row(d, TABLE_NODE, node, "its row is missing", 0);
@@ -166,7 +167,7 @@ static void look_for_versions(struct diagnosis *d)
 {
     for (uint32_t i = 1; i < index_node_slots(d->index); i++) {
         const struct index_node *n = index_node_at(d->index, i);
-        for (uint32_t slot = n->kind ? n->first_version : 0; slot != 0;) {
+        for (uint32_t slot = index_first_version(n); slot != 0;) {
             const struct index_version *v = index_version_at(d->index, slot);
             if (!v->has_row)
                 find_row(d, TABLE_VERSION, v->id, "its row is missing", n->id);

@@ -183,7 +183,7 @@ static enum store_err check_node(void *arg, const struct row *row)
      */
     const struct store_details *d = &feed->record.details;
     uint32_t kept = d->version_count;
-    for (uint32_t slot = old ? old->first_version : 0; slot != 0;) {
+    for (uint32_t slot = old ? index_first_version(old) : 0; slot != 0;) {
         const struct index_version *v = index_version_at(feed->index, slot);
         while (kept > 0 && d->versions[kept - 1].id > v->id)
             kept--;
@@ -255,7 +255,7 @@ static enum store_err find_gone(struct feed *feed)
         const struct index_node *n = index_find_node(feed->index, feed->gone[i]);
         multiset_subtract(&feed->sum, &n->hash);
         feed->rows[TABLE_NODE]--;
-        for (uint32_t slot = n->first_version; slot != 0;) {
+        for (uint32_t slot = index_first_version(n); slot != 0;) {
             const struct index_version *v = index_version_at(feed->index, slot);
             multiset_subtract(&feed->sum, &v->hash);
             feed->rows[TABLE_VERSION]--;
@@ -298,7 +298,7 @@ static enum store_err note_change(struct feed *feed)
 {
     const struct node_record *record = &feed->record;
     const struct index_node *old = index_find_node(feed->index, record->id);
-    bool was = old && old->deleted_ns == 0;
+    bool was = old && !old->deleted;
     bool is = record->deleted_ns == 0;
     struct store_change change = {.kind = record->kind,
                                   .node = record->id,
@@ -312,7 +312,7 @@ static enum store_err note_change(struct feed *feed)
         change.kinds = is ? STORE_CHANGED_CREATED : STORE_CHANGED_POLICY;
         return changes_add(feed->changes, change, record->name);
     }
-    const struct index_version *current = index_version_at(feed->index, old->current);
+    const struct index_version *current = index_version_at(feed->index, index_current(old));
     const char *name = index_name(feed->index, old);
     change.old_parent = old->parent_id;
     change.old_version = current ? current->id : 0;
@@ -343,10 +343,10 @@ static enum store_err note_gone(struct feed *feed, const struct index_node *n)
                                   .kind = (enum store_kind)n->kind,
                                   .node = n->id,
                                   .old_parent = n->parent_id};
-    if (feed->changes == NULL || n->deleted_ns)
+    if (feed->changes == NULL || n->deleted)
         return STORE_OK;
-    if (n->current)
-        change.old_version = index_version_at(feed->index, n->current)->id;
+    if (n->kind == STORE_SECRET)
+        change.old_version = index_version_at(feed->index, n->secret.current)->id;
     return changes_add(feed->changes, change, index_name(feed->index, n));
 }
 
@@ -361,7 +361,7 @@ static enum store_err apply(struct feed *feed)
     for (size_t i = 0; i < feed->gone_count && !err; i++)
         index_unlink_node(feed->index, feed->gone[i]);
     for (size_t i = 0; i < feed->gone_count && !err; i++)
-        index_remove_node(feed->index, feed->gone[i]);
+        err = index_remove_node(feed->index, feed->gone[i]);
     if (!err)
         err = db_each_from(store->db, TABLE_VERSION, store->root.next_id, load_version, feed);
     return err ? err : index_link(feed->index);

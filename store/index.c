@@ -147,13 +147,15 @@ const struct index_node *index_find_child(const struct index *index,
 const struct index_version *index_label(const struct index *index, const struct index_node *node,
                                         enum store_label label)
 {
+    if (node->kind != STORE_SECRET)
+        return NULL;
     switch (label) {
     case STORE_LABEL_CURRENT:
-        return index_version_at(index, node->shown);
+        return index_version_at(index, node->secret.shown);
     case STORE_LABEL_PREVIOUS:
-        return index_version_at(index, node->label_previous);
+        return index_version_at(index, node->secret.label_previous);
     case STORE_LABEL_PENDING:
-        return index_version_at(index, node->label_pending);
+        return index_version_at(index, node->secret.label_pending);
     }
     return NULL;
 }
@@ -204,7 +206,7 @@ const struct index_stats *index_stats(const struct index *index)
 unsigned index_depth(const struct index *index, const struct index_node *node)
 {
     unsigned depth = 0;
-    while (node->parent != 0 && depth <= STORE_DEPTH_MAX) {
+    while (node->linked && depth <= STORE_DEPTH_MAX) {
         node = &index->nodes[node->parent];
         depth++;
     }

@@ -19,38 +19,58 @@
 
 struct index;
 
+/* What only a directory has. */
+struct index_directory {
+    int64_t mtime_ns;     /* as recorded, or later as its entries say */
+    uint32_t first_child; /* slots: its entries in the order of ids */
+    uint32_t last_child;
+    uint32_t subdirs;
+};
+
+/* What only a secret has; versions by slot, 0 for none. */
+struct index_secret {
+    uint32_t first_version; /* the newest */
+    uint32_t current;
+    uint32_t shown; /* the one that its name shows; another than the current only while held */
+    uint32_t label_previous;
+    uint32_t label_pending;
+    uint32_t expiry; /* its place among those that expire; 0: it never does */
+};
+
+/* There may be millions, so what excludes each other shares its place; see the functions below. */
 struct index_node {
     uint64_t id;
     uint64_t parent_id;
     int64_t changed_ns;
-    int64_t mtime_ns;   /* directories: as recorded, or later as their entries say */
-    int64_t deleted_ns; /* 0: it is in the tree */
     struct multiset hash;
-    uint32_t parent; /* slots: the directory it is linked into, */
-    uint32_t next;   /* its neighbours there in the order of ids, */
-    uint32_t previous;
-    uint32_t first_child; /* and its own entries */
-    uint32_t last_child;
-    uint32_t first_version;  /* secrets: newest first */
-    uint32_t current;        /* secrets: the version's slot, */
-    uint32_t shown;          /* and the one that its name shows; another only while it is held */
-    uint32_t label_previous; /* secrets: the versions with these labels; 0 for none */
-    uint32_t label_pending;
-    uint32_t subdirs;
+    union {
+        struct {
+            uint32_t next; /* in the tree: its neighbours there in the order of ids */
+            uint32_t previous;
+        };
+        int64_t deleted_ns; /* deleted: when */
+    };
+    union {
+        struct index_directory directory;
+        struct index_secret secret;
+    };
+    union {
+        uint32_t parent;     /* in the tree: the directory it is linked into */
+        uint32_t recovery_s; /* deleted: how long it can be restored from then on */
+    };
     uint32_t uid;
     uint32_t gid;
-    uint32_t name;   /* offset into the arena; ACL entries stand behind the name */
-    uint32_t expiry; /* its place among those that expire; 0: it never does */
+    uint32_t name; /* offset into the arena; ACL entries stand behind the name */
     uint16_t mode;
     uint8_t name_len;
     uint8_t kind; /* enum store_kind; 0: the slot is free */
     uint8_t entry_count;
     uint8_t group_perm;
     bool extended : 1;
+    bool deleted : 1;
     bool linked : 1;
-    bool hidden : 1;     /* held: its name does not show it yet */
-    bool ruled : 1;      /* it has rules of its own */
-    uint32_t recovery_s; /* deleted: how long it can be restored from then on */
+    bool hidden : 1; /* held: its name does not show it yet */
+    bool ruled : 1;  /* it has rules of its own */
 };
 
 struct index_version {
@@ -60,11 +80,33 @@ struct index_version {
     uint32_t node;        /* slots */
     uint32_t next;        /* the next older version of the node */
     uint32_t number;
-    uint32_t size_bytes;
-    bool has_row;
-    bool listed; /* its node's record names it */
-    bool revoked;
+    uint32_t size_bytes : 24;
+    bool has_row : 1;
+    bool listed : 1; /* its node's record names it */
+    bool revoked : 1;
 };
+_Static_assert(STORE_VALUE_MAX < 1 << 24, "every size fits");
+
+/* 0 for what has none, being of the other kind. */
+static inline uint32_t index_first_child(const struct index_node *node)
+{
+    return node->kind == STORE_DIRECTORY ? node->directory.first_child : 0;
+}
+
+static inline uint32_t index_first_version(const struct index_node *node)
+{
+    return node->kind == STORE_SECRET ? node->secret.first_version : 0;
+}
+
+static inline uint32_t index_current(const struct index_node *node)
+{
+    return node->kind == STORE_SECRET ? node->secret.current : 0;
+}
+
+static inline uint32_t index_shown(const struct index_node *node)
+{
+    return node->kind == STORE_SECRET ? node->secret.shown : 0;
+}
 
 STORE_CHECKED enum store_err index_new(struct index **ret_index);
 void index_free(struct index *index);
@@ -91,18 +133,20 @@ void index_policy(const struct index *index, const struct index_node *node,
 
 /*
  * Set what a node's row says: `record`, and the row's `hash`. Versions that the record doesn't list
- * any more are dropped with their rows' hashes. The node is taken out of its directory until
- * index_link(). errors: NO_MEMORY, INTEGRITY (an id that is something else), LIMIT (2^32 bytes of
- * names)
+ * any more are dropped with their rows' hashes. Where its name changes, the node is taken out of
+ * its directory until index_link(). errors: NO_MEMORY, INTEGRITY (an id that is something else),
+ * LIMIT (2^32 bytes of names)
  */
 STORE_CHECKED enum store_err index_set_node(struct index *index, const struct node_record *record,
                                             const struct multiset *hash);
 
-/* Take a node out of its directory; then index_remove_node() forgets it and its versions. Two
+/*
+ * Take a node out of its directory; then index_remove_node() forgets it and its versions. Two
  * steps, so that a directory can go together with its entries in any order. Unknown ids are
- * ignored. */
+ * ignored. errors: INTEGRITY (something is still in it)
+ */
 void index_unlink_node(struct index *index, uint64_t id);
-void index_remove_node(struct index *index, uint64_t id);
+STORE_CHECKED enum store_err index_remove_node(struct index *index, uint64_t id);
 
 /* Note that the row of a node or version is another one that says the same. It must be there. */
 void index_change_hash(struct index *index, enum table table, uint64_t id,

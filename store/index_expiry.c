@@ -7,7 +7,7 @@
 static void set_place(struct index *index, uint32_t place, struct expiry e)
 {
     index->expiries[place] = e;
-    index->nodes[e.node].expiry = place;
+    index->nodes[e.node].secret.expiry = place;
 }
 
 /* Put `e` where it belongs, given that the heap is in order but for the hole at `place`. */
@@ -41,7 +41,7 @@ static void take_out(struct index *index, uint32_t place)
 
 void index_remove_expiry(struct index *index, uint32_t slot)
 {
-    uint32_t place = index->nodes[slot].expiry;
+    uint32_t place = index->nodes[slot].secret.expiry;
 
     if (place == 0)
         return;
@@ -52,12 +52,12 @@ void index_remove_expiry(struct index *index, uint32_t slot)
     if (place < index->expiries_count)
         set_place(index, place, index->expiries[index->expiries_count]);
     index->expiries_count--;
-    index->nodes[slot].expiry = 0;
+    index->nodes[slot].secret.expiry = 0;
 }
 
 enum store_err index_set_expiry(struct index *index, uint32_t slot, int64_t when_ns)
 {
-    uint32_t place = index->nodes[slot].expiry;
+    uint32_t place = index->nodes[slot].secret.expiry;
 
     if (place ? index->expiries[place].when_ns == when_ns : when_ns == 0)
         return STORE_OK;
@@ -80,7 +80,8 @@ enum store_err index_set_expiry(struct index *index, uint32_t slot, int64_t when
 
 int64_t index_expires(const struct index *index, const struct index_node *node)
 {
-    return node->expiry ? index->expiries[node->expiry].when_ns : 0;
+    uint32_t place = node->kind == STORE_SECRET ? node->secret.expiry : 0;
+    return place ? index->expiries[place].when_ns : 0;
 }
 
 const struct index_node *index_next_to_expire(const struct index *index, int64_t *ret_expires_ns)

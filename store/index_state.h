@@ -79,7 +79,7 @@ uint32_t index_version_slot(const struct index *index, uint64_t id);
 STORE_CHECKED enum store_err index_reserve(void *array_address, uint32_t *capacity, uint64_t need,
                                            size_t element_bytes);
 
-/* Set when a node expires; 0: never. errors: NO_MEMORY, never for 0 */
+/* Set when a secret expires; 0: never. errors: NO_MEMORY, never for 0 */
 STORE_CHECKED enum store_err index_set_expiry(struct index *index, uint32_t slot, int64_t when_ns);
 
 void index_remove_expiry(struct index *index, uint32_t slot);

@@ -5,7 +5,6 @@
 #include "fault.h"
 #include "index_state.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,20 +89,36 @@ static void compact(struct index *index)
     index->arena_garbage = 0;
 }
 
+/* Room in the arena for what has the shape of `shape`; where it is as large, that which it had. */
+static enum store_err place_strings(struct index *index, struct index_node *n,
+                                    const struct index_node *shape)
+{
+    uint32_t bytes = index_arena_bytes(shape);
+
+    if (n->kind != 0 && index_arena_bytes(n) == bytes)
+        return STORE_OK;
+    enum store_err err = index_reserve(&index->arena, &index->arena_capacity,
+                                       (uint64_t)index->arena_used + bytes, 1);
+    if (err)
+        return err;
+    if (n->kind != 0)
+        index->arena_garbage += index_arena_bytes(n);
+    n->name = index->arena_used;
+    index->arena_used += bytes;
+    return STORE_OK;
+}
+
 static enum store_err store_strings(struct index *index, struct index_node *n,
                                     const struct node_record *record)
 {
     struct index_node shape = {.name_len = (uint8_t)record->name_len,
                                .entry_count = record->policy.entry_count};
     uint32_t bytes = index_arena_bytes(&shape);
-    enum store_err err = index_reserve(&index->arena, &index->arena_capacity,
-                                       (uint64_t)index->arena_used + bytes, 1);
+    enum store_err err = place_strings(index, n, &shape);
     if (err)
         return err;
-    n->name = index->arena_used;
     n->name_len = shape.name_len;
     n->entry_count = shape.entry_count;
-    index->arena_used += bytes;
     unsigned char *at = index->arena + n->name;
     memset(at, 0, bytes);
     memcpy(at, record->name, record->name_len);
@@ -116,8 +131,8 @@ static enum store_err store_strings(struct index *index, struct index_node *n,
 
 static void touch_directory(struct index_node *directory, int64_t when_ns)
 {
-    if (directory->mtime_ns < when_ns)
-        directory->mtime_ns = when_ns;
+    if (directory->directory.mtime_ns < when_ns)
+        directory->directory.mtime_ns = when_ns;
 }
 
 static void unlink_node(struct index *index, uint32_t slot)
@@ -125,7 +140,7 @@ static void unlink_node(struct index *index, uint32_t slot)
     struct index_node *n = &index->nodes[slot];
     if (!n->linked)
         return;
-    struct index_node *parent = &index->nodes[n->parent];
+    struct index_directory *parent = &index->nodes[n->parent].directory;
     slotmap_remove(&index->children, slot);
     *(n->previous ? &index->nodes[n->previous].next : &parent->first_child) = n->next;
     *(n->next ? &index->nodes[n->next].previous : &parent->last_child) = n->previous;
@@ -138,7 +153,7 @@ static void unlink_node(struct index *index, uint32_t slot)
 static enum store_err link_node(struct index *index, uint32_t slot, uint32_t parent_slot)
 {
     struct index_node *n = &index->nodes[slot];
-    struct index_node *parent = &index->nodes[parent_slot];
+    struct index_directory *parent = &index->nodes[parent_slot].directory;
     uint32_t after = parent->last_child;
 
     n->parent = parent_slot;
@@ -165,12 +180,12 @@ static enum store_err link_node(struct index *index, uint32_t slot, uint32_t par
 static void count(struct index *index, const struct index_node *n, int sign)
 {
     uint64_t one = (uint64_t)(int64_t)sign;
-    if (n->deleted_ns) {
+    if (n->deleted) {
         index->stats.deleted += one;
         return;
     }
     *(n->kind == STORE_DIRECTORY ? &index->stats.directories : &index->stats.secrets) += one;
-    for (uint32_t v = n->first_version; v != 0; v = index->versions[v].next)
+    for (uint32_t v = index_first_version(n); v != 0; v = index->versions[v].next)
         index->stats.value_bytes += one * index->versions[v].size_bytes;
 }
 
@@ -199,7 +214,7 @@ static enum store_err add_version(struct index *index, uint32_t node,
                                                    .created_ns = version->created_ns,
                                                    .node = node,
                                                    .number = version->number,
-                                                   .size_bytes = version->size_bytes};
+                                                   .size_bytes = version->size_bytes & 0xffffff};
     err = slotmap_add(&index->versions_by_id, slot);
     if (err) {
         index->versions[slot] = (struct index_version){.next = index->free_version};
@@ -220,7 +235,8 @@ static uint32_t labeled(const struct index *index, uint64_t version)
 static enum store_err set_versions(struct index *index, uint32_t node,
                                    const struct store_details *details)
 {
-    uint32_t old = index->nodes[node].first_version;
+    struct index_secret *secret = &index->nodes[node].secret;
+    uint32_t old = secret->first_version;
     uint32_t list = 0;
 
     for (uint32_t i = 0; i < details->version_count; i++) {
@@ -239,8 +255,8 @@ static enum store_err set_versions(struct index *index, uint32_t node,
     while (old != 0) {
         uint32_t next = index->versions[old].next;
         if (!index->versions[old].listed) {
-            if (index->nodes[node].shown == old)
-                index->nodes[node].shown = 0;
+            if (secret->shown == old)
+                secret->shown = 0;
             drop_version(index, old);
         }
         old = next;
@@ -252,25 +268,36 @@ static enum store_err set_versions(struct index *index, uint32_t node,
         index->versions[slot].next = list;
         list = slot;
     }
-    index->nodes[node].first_version = list;
-    index->nodes[node].current = labeled(index, details->current);
-    index->nodes[node].label_previous = labeled(index, details->previous);
-    index->nodes[node].label_pending = labeled(index, details->pending);
+    secret->first_version = list;
+    secret->current = labeled(index, details->current);
+    secret->label_previous = labeled(index, details->previous);
+    secret->label_pending = labeled(index, details->pending);
     return STORE_OK;
 }
 
-/* The slot of the node, taken out of the sums and of its directory; a new one where it is unknown.
- */
-static enum store_err open_slot(struct index *index, uint64_t id, uint32_t *ret_slot)
+/* Whether the node is in the tree under the name that `record` gives it. */
+static bool has_name(const struct index *index, const struct index_node *n,
+                     const struct node_record *record)
 {
+    return n->kind != 0 && !n->deleted && record->deleted_ns == 0 &&
+           n->parent_id == record->parent && n->name_len == record->name_len &&
+           memcmp(index_name(index, n), record->name, n->name_len) == 0;
+}
+
+/* The slot of the node, taken out of the sums, and of its directory unless it stays there; a new
+ * one where it is unknown. */
+static enum store_err open_slot(struct index *index, const struct node_record *record,
+                                uint32_t *ret_slot)
+{
+    uint64_t id = record->id;
     uint32_t slot = index_node_slot(index, id);
     if (slot != 0) {
         struct index_node *n = &index->nodes[slot];
-        unlink_node(index, slot);
+        if (!has_name(index, n, record))
+            unlink_node(index, slot);
         multiset_subtract(&index->hash, &n->hash);
         index->rows[TABLE_NODE]--;
         count(index, n, -1);
-        index->arena_garbage += index_arena_bytes(n);
         *ret_slot = slot;
         return STORE_OK;
     }
@@ -280,7 +307,6 @@ static enum store_err open_slot(struct index *index, uint64_t id, uint32_t *ret_
     if (err)
         return err;
     index->nodes[slot].id = id;
-    index->nodes[slot].mtime_ns = INT64_MIN;
     err = slotmap_add(&index->nodes_by_id, slot);
     if (err) {
         index->nodes[slot] = (struct index_node){.next = index->free_node};
@@ -291,37 +317,29 @@ static enum store_err open_slot(struct index *index, uint64_t id, uint32_t *ret_
     return STORE_OK;
 }
 
-/* Whether the name that `record` gives the node shows it already. */
-static bool is_shown(const struct index *index, const struct index_node *n,
-                     const struct node_record *record)
-{
-    return n->kind != 0 && n->deleted_ns == 0 && !n->hidden && n->parent_id == record->parent &&
-           n->name_len == record->name_len &&
-           memcmp(index_name(index, n), record->name, n->name_len) == 0;
-}
-
 static void set_shown(const struct index *index, struct index_node *n, bool was_shown)
 {
-    bool held = index->holding && n->deleted_ns == 0;
+    bool held = index->holding && !n->deleted;
 
     n->hidden = held && !was_shown;
-    if (!held || !was_shown || n->shown == 0)
-        n->shown = n->current;
+    if (n->kind == STORE_SECRET && (!held || !was_shown || n->secret.shown == 0))
+        n->secret.shown = n->secret.current;
 }
 
 /*
  * The version that a secret's name showed when `first` was the next id. The one that was current
  * before tells most; else the newest there was, less what is pending, which never was current.
  */
-static uint32_t shown_before(const struct index *index, const struct index_node *n, uint64_t first)
+static uint32_t shown_before(const struct index *index, const struct index_secret *secret,
+                             uint64_t first)
 {
     const struct index_version *versions = index->versions;
-    uint32_t shown = n->current;
+    uint32_t shown = secret->current;
 
-    if (shown != 0 && versions[shown].id >= first && n->label_previous != 0 &&
-        versions[n->label_previous].id < first)
-        return n->label_previous;
-    while (shown != 0 && (versions[shown].id >= first || shown == n->label_pending))
+    if (shown != 0 && versions[shown].id >= first && secret->label_previous != 0 &&
+        versions[secret->label_previous].id < first)
+        return secret->label_previous;
+    while (shown != 0 && (versions[shown].id >= first || shown == secret->label_pending))
         shown = versions[shown].next;
     return shown;
 }
@@ -332,11 +350,15 @@ void index_hold_names(struct index *index, uint64_t first)
     for (uint32_t i = 1; i < index->node_slots; i++) {
         struct index_node *n = &index->nodes[i];
 
-        if (n->kind == 0 || n->deleted_ns || n->id == STORE_ROOT_ID)
+        if (n->kind == 0 || n->deleted || n->id == STORE_ROOT_ID)
             continue;
-        uint32_t shown = shown_before(index, n, first);
-        n->hidden = n->kind == STORE_DIRECTORY ? n->id >= first : shown == 0;
-        n->shown = shown ? shown : n->current;
+        if (n->kind == STORE_DIRECTORY) {
+            n->hidden = n->id >= first;
+            continue;
+        }
+        uint32_t shown = shown_before(index, &n->secret, first);
+        n->hidden = shown == 0;
+        n->secret.shown = shown ? shown : n->secret.current;
     }
 }
 
@@ -344,24 +366,48 @@ void index_show(struct index *index, const struct index_node *node)
 {
     struct index_node *n = &index->nodes[node - index->nodes];
     n->hidden = false;
-    n->shown = n->current;
+    if (n->kind == STORE_SECRET)
+        n->secret.shown = n->secret.current;
+}
+
+/* Where it is in the tree, or that it is not; index_link() knows its neighbours. */
+static void set_place(struct index_node *n, const struct node_record *record)
+{
+    n->parent_id = record->parent;
+    n->deleted = record->deleted_ns != 0;
+    if (n->linked)
+        return;
+    n->next = n->previous = n->parent = 0;
+    if (n->deleted) {
+        n->deleted_ns = record->deleted_ns;
+        n->recovery_s = record_recovery_s(record);
+    }
 }
 
 static void set_fields(struct index_node *n, const struct node_record *record,
                        const struct multiset *hash)
 {
+    if (n->kind == 0 && record->kind == STORE_DIRECTORY)
+        n->directory.mtime_ns = INT64_MIN;
     n->kind = (uint8_t)record->kind;
-    n->parent_id = record->parent;
+    set_place(n, record);
     n->changed_ns = record->changed_ns;
-    n->deleted_ns = record->deleted_ns;
-    n->recovery_s = record->deleted_ns ? record_recovery_s(record) : 0;
     n->uid = record->policy.uid;
     n->gid = record->policy.gid;
     n->mode = record->policy.mode;
     n->extended = record->policy.extended;
     n->group_perm = record->policy.group_perm;
     n->hash = *hash;
-    touch_directory(n, record->mtime_ns);
+    if (n->kind == STORE_DIRECTORY)
+        touch_directory(n, record->mtime_ns);
+}
+
+/* What only a secret has. */
+static enum store_err set_secret(struct index *index, uint32_t slot,
+                                 const struct node_record *record)
+{
+    enum store_err err = set_versions(index, slot, &record->details);
+    return err ? err : index_set_expiry(index, slot, record->details.expires_ns);
 }
 
 enum store_err index_set_node(struct index *index, const struct node_record *record,
@@ -372,20 +418,19 @@ enum store_err index_set_node(struct index *index, const struct node_record *rec
     enum store_err err = index_reserve(&index->pending, &index->pending_capacity,
                                        index->pending_count, sizeof *index->pending);
     if (!err)
-        err = open_slot(index, record->id, &slot);
+        err = open_slot(index, record, &slot);
     if (err)
         return err;
     struct index_node *n = &index->nodes[slot];
     if (n->kind != 0 && n->kind != record->kind)
         return fault_row(STORE_ERR_INTEGRITY, "index", "node", record->id, "its kind has changed");
-    bool was_shown = is_shown(index, n, record);
+    bool was_shown = has_name(index, n, record) && !n->hidden;
     err = store_strings(index, n, record);
     if (err)
         return err;
     set_fields(n, record, hash);
-    err = set_versions(index, slot, &record->details);
-    if (!err)
-        err = index_set_expiry(index, slot, record->details.expires_ns);
+    if (record->kind == STORE_SECRET)
+        err = set_secret(index, slot, record);
     if (!err)
         err = index_set_rules(index, slot, &record->details.rules);
     if (err)
@@ -407,28 +452,32 @@ void index_unlink_node(struct index *index, uint64_t id)
         unlink_node(index, slot);
 }
 
-void index_remove_node(struct index *index, uint64_t id)
+enum store_err index_remove_node(struct index *index, uint64_t id)
 {
     uint32_t slot = index_node_slot(index, id);
     if (slot == 0)
-        return;
+        return STORE_OK;
     struct index_node *n = &index->nodes[slot];
-    assert(n->first_child == 0);
+    if (index_first_child(n) != 0)
+        return fault_row(STORE_ERR_INTEGRITY, "index", "node", id,
+                         "it is missing, and something is in it");
     unlink_node(index, slot);
     multiset_subtract(&index->hash, &n->hash);
     index->rows[TABLE_NODE]--;
     count(index, n, -1);
-    for (uint32_t v = n->first_version; v != 0;) {
+    for (uint32_t v = index_first_version(n); v != 0;) {
         uint32_t next = index->versions[v].next;
         drop_version(index, v);
         v = next;
     }
-    index_remove_expiry(index, slot);
+    if (n->kind == STORE_SECRET)
+        index_remove_expiry(index, slot);
     index_remove_rules(index, slot);
     index->arena_garbage += index_arena_bytes(n);
     slotmap_remove(&index->nodes_by_id, slot);
     *n = (struct index_node){.next = index->free_node};
     index->free_node = slot;
+    return STORE_OK;
 }
 
 void index_change_hash(struct index *index, enum table table, uint64_t id,
@@ -459,7 +508,7 @@ static enum store_err link_pending(struct index *index, const struct pending *p)
 {
     struct index_node *n = &index->nodes[p->slot];
 
-    for (uint32_t v = n->first_version; v != 0; v = index->versions[v].next)
+    for (uint32_t v = index_first_version(n); v != 0; v = index->versions[v].next)
         if (!index->versions[v].has_row)
             return fault_row(STORE_ERR_INTEGRITY, "index", "version", index->versions[v].id,
                              "its row is missing");
@@ -468,16 +517,18 @@ static enum store_err link_pending(struct index *index, const struct pending *p)
     uint32_t parent = index_node_slot(index, n->parent_id);
     if (parent == 0 || index->nodes[parent].kind != STORE_DIRECTORY)
         return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id, "it is in no directory");
-    if (n->deleted_ns) {
+    if (n->deleted) {
         touch_directory(&index->nodes[parent], n->deleted_ns);
         return STORE_OK;
     }
-    if (index->nodes[parent].deleted_ns)
+    if (index->nodes[parent].deleted)
         return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id,
                          "it is in a deleted directory");
+    touch_directory(&index->nodes[parent], p->linked_ns);
+    if (n->linked)
+        return STORE_OK;
     if (index_find_child(index, &index->nodes[parent], index_name(index, n), n->name_len))
         return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id, "its name is there twice");
-    touch_directory(&index->nodes[parent], p->linked_ns);
     return link_node(index, p->slot, parent);
 }
 

@@ -230,7 +230,7 @@ enum store_err store_check(struct store *store)
 
     for (uint32_t i = 1; i < index_node_slots(store->index) && !err; i++) {
         const struct index_node *n = index_node_at(store->index, i);
-        for (uint32_t v = n->first_version; v != 0 && !err;) {
+        for (uint32_t v = index_first_version(n); v != 0 && !err;) {
             const struct index_version *version = index_version_at(store->index, v);
             v = version->next;
             err = read_version(store, version->id, &value);

@@ -38,7 +38,7 @@ static uint32_t longest_inside(const struct store *store, uint64_t directory)
 
     for (uint32_t i = 1; i < index_node_slots(store->index); i++) {
         const struct index_node *n = index_node_at(store->index, i);
-        if (n->kind == 0 || n->deleted_ns == 0 || n->parent_id != directory)
+        if (!n->deleted || n->parent_id != directory)
             continue;
         int64_t left_ns = over_at(n) - store->now_ns;
         longest_ns = left_ns > longest_ns ? left_ns : longest_ns;
@@ -62,7 +62,7 @@ enum store_err store_remove(struct store *store, const char *path, uint32_t reco
         return fault(STORE_ERR_NOT_FOUND, "remove", NULL, NULL);
     if (target.parent == NULL)
         return fault(STORE_ERR_INVALID, "remove", NULL, "it is the root directory");
-    if (target.node->first_child)
+    if (index_first_child(target.node))
         return fault(STORE_ERR_NOT_EMPTY, "remove", NULL, NULL);
     err = node_read(store, target.node->id, &record);
     if (err)
@@ -81,8 +81,7 @@ enum store_err store_remove(struct store *store, const char *path, uint32_t reco
 static bool deleted_from(const struct index *index, const struct index_node *n,
                          const struct target *target)
 {
-    return n->kind != 0 && n->deleted_ns && n->parent_id == target->parent->id &&
-           n->name_len == target->name_len &&
+    return n->deleted && n->parent_id == target->parent->id && n->name_len == target->name_len &&
            memcmp(index_name(index, n), target->name, target->name_len) == 0;
 }
 
@@ -144,7 +143,7 @@ static enum store_err purge_alone(struct store *store, const struct index_node *
 
     store->purged = true;
     audit_note(store, AUDIT_PURGE, path_of(store->index, node, path), 0, NULL);
-    for (uint32_t v = node->first_version; v != 0 && !err;) {
+    for (uint32_t v = index_first_version(node); v != 0 && !err;) {
         const struct index_version *version = index_version_at(store->index, v);
         v = version->next;
         err = write_deletion(store, TABLE_VERSION, version->id);
@@ -152,7 +151,7 @@ static enum store_err purge_alone(struct store *store, const struct index_node *
     if (!err)
         err = write_deletion(store, TABLE_NODE, id);
     if (!err)
-        index_remove_node(store->index, id);
+        err = index_remove_node(store->index, id);
     return err;
 }
 
@@ -188,7 +187,7 @@ enum store_err store_purge(struct store *store, const char *path)
     if (!found)
         return target.node ? fault(STORE_ERR_EXISTS, "purge", NULL, NULL)
                            : fault(STORE_ERR_NOT_FOUND, "purge", NULL, NULL);
-    return change_touch_directory(store, target.parent->id, target.parent->mtime_ns);
+    return change_touch_directory(store, target.parent->id, target.parent->directory.mtime_ns);
 }
 
 /* A node that is due, and in how many removed directories it is. */
@@ -204,7 +203,7 @@ static bool find_due(const struct store *store, const struct index_node *n, stru
     bool due = false;
 
     *ret_due = (struct due){.id = n->id};
-    while (n && n->deleted_ns && ret_due->depth <= STORE_DEPTH_MAX) {
+    while (n && n->deleted && ret_due->depth <= STORE_DEPTH_MAX) {
         if (n->deleted_ns == store->now_ns)
             return false;
         due |= is_over(store, n);
@@ -232,7 +231,7 @@ static size_t collect_due(const struct store *store, struct due *ret_due)
 
     for (uint32_t i = 1; i < index_node_slots(store->index); i++) {
         const struct index_node *n = index_node_at(store->index, i);
-        if (n->kind != 0 && n->deleted_ns && find_due(store, n, &ret_due[count]))
+        if (n->deleted && find_due(store, n, &ret_due[count]))
             count++;
     }
     qsort(ret_due, count, sizeof *ret_due, deepest_first);
@@ -246,7 +245,7 @@ static enum store_err purge_one(struct store *store, uint64_t id)
     enum store_err err = purge_alone(store, n);
     const struct index_node *parent = index_find_node(store->index, parent_id);
 
-    return err ? err : change_touch_directory(store, parent_id, parent->mtime_ns);
+    return err ? err : change_touch_directory(store, parent_id, parent->directory.mtime_ns);
 }
 
 enum store_err store_purge_due(struct store *store, size_t max, size_t *ret_count)

@@ -26,7 +26,7 @@ bool store_is_held(struct store *store, uint64_t node)
 {
     pthread_rwlock_rdlock(&store->lock);
     const struct index_node *n = index_find_node(store->index, node);
-    bool held = n && (n->hidden || n->shown != n->current);
+    bool held = n && (n->hidden || index_shown(n) != index_current(n));
     pthread_rwlock_unlock(&store->lock);
     return held;
 }
@@ -34,8 +34,7 @@ bool store_is_held(struct store *store, uint64_t node)
 static bool has_name(const struct index *index, const struct index_node *n, uint64_t directory,
                      const char *name)
 {
-    return n->deleted_ns == 0 && n->parent_id == directory &&
-           strcmp(index_name(index, n), name) == 0;
+    return !n->deleted && n->parent_id == directory && strcmp(index_name(index, n), name) == 0;
 }
 
 enum store_err store_show(struct store *store, uint64_t id, uint64_t directory, const char *name)
@@ -45,7 +44,7 @@ enum store_err store_show(struct store *store, uint64_t id, uint64_t directory, 
 
     pthread_rwlock_wrlock(&store->lock);
     enum store_err err = store_find_id(store, id, &n, &v);
-    if (!err && index_version_at(store->index, n->current) == v &&
+    if (!err && index_version_at(store->index, index_current(n)) == v &&
         (name == NULL || has_name(store->index, n, directory, name)))
         index_show(store->index, n);
     else if (!err)

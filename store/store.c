@@ -170,7 +170,7 @@ static uint32_t number_of(const struct index_version *version)
 static struct store_attr attributes(const struct index *index, const struct index_node *n,
                                     const struct index_version *version)
 {
-    const struct index_version *shown = index_version_at(index, n->shown);
+    const struct index_version *shown = index_version_at(index, index_shown(n));
     struct store_attr attr = {
         .node = n->id,
         .parent = n->id == STORE_ROOT_ID ? n->id : n->parent_id,
@@ -179,22 +179,25 @@ static struct store_attr attributes(const struct index *index, const struct inde
         .gid = n->gid,
         .mode = n->mode,
         .has_acl = n->extended,
-        .deleted = n->deleted_ns != 0,
-        .subdirs = n->subdirs,
-        .mtime_ns = n->mtime_ns,
-        .ctime_ns = later(n->changed_ns, n->mtime_ns),
+        .deleted = n->deleted,
     };
-    if (n->deleted_ns &&
+    if (n->deleted &&
         __builtin_add_overflow(n->deleted_ns, (int64_t)n->recovery_s * SECOND_NS, &attr.purge_ns))
         attr.purge_ns = INT64_MAX;
+    if (n->kind == STORE_DIRECTORY) {
+        attr.subdirs = n->directory.subdirs;
+        attr.mtime_ns = n->directory.mtime_ns;
+        attr.ctime_ns = later(n->changed_ns, attr.mtime_ns);
+        return attr;
+    }
     if (version == NULL)
         version = shown;
     if (version) {
         attr.version = version->id;
         attr.current = n->hidden ? 0 : shown->id;
         attr.number = version->number;
-        attr.previous_number = number_of(index_version_at(index, n->label_previous));
-        attr.pending_number = number_of(index_version_at(index, n->label_pending));
+        attr.previous_number = number_of(index_version_at(index, n->secret.label_previous));
+        attr.pending_number = number_of(index_version_at(index, n->secret.label_pending));
         attr.size_bytes = version->size_bytes;
         attr.revoked = version->revoked;
         attr.expires_ns = index_expires(index, n);
@@ -240,7 +243,7 @@ static enum store_err find_directory(const struct store *store, uint64_t id,
     if (err)
         return err;
     const struct index_node *n = index_find_node(store->index, id);
-    if (n == NULL || n->deleted_ns)
+    if (n == NULL || n->deleted)
         return not_found();
     if (n->kind != STORE_DIRECTORY)
         return fault(STORE_ERR_NOT_DIRECTORY, "find", NULL, NULL);
@@ -355,7 +358,7 @@ static const struct index_node *entry_after(const struct index *index, const str
     const struct index_node *n = after ? index_find_node(index, after) : NULL;
     if (n && n->linked && index_node_at(index, n->parent) == dir)
         return index_node_at(index, n->next);
-    n = index_node_at(index, dir->first_child);
+    n = index_node_at(index, dir->directory.first_child);
     while (n && n->id <= after)
         n = index_node_at(index, n->next);
     return n;
@@ -395,7 +398,7 @@ enum store_err store_list_deleted(struct store *store, store_visit_deleted_fn *v
     enum store_err err = store_usable(store);
     for (uint32_t i = 1; !err && i < index_node_slots(store->index); i++) {
         const struct index_node *n = index_node_at(store->index, i);
-        if (n->kind == 0 || n->deleted_ns == 0)
+        if (!n->deleted)
             continue;
         struct store_attr attr = attributes(store->index, n, NULL);
         if (!visit(arg, path_of(store->index, n, path), &attr, n->deleted_ns))
@@ -439,7 +442,8 @@ enum store_err store_version_ids(struct store *store, uint64_t node, uint64_t *r
 
     pthread_rwlock_rdlock(&store->lock);
     enum store_err err = store_find_id(store, node, &n, &v);
-    for (uint32_t slot = err ? 0 : n->first_version; slot != 0 && count < room; slot = v->next) {
+    for (uint32_t slot = err ? 0 : index_first_version(n); slot != 0 && count < room;
+         slot = v->next) {
         v = index_version_at(store->index, slot);
         ret_ids[count++] = v->id;
     }

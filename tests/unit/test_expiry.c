@@ -68,7 +68,7 @@ static void step(struct index *index, struct model *m, uint64_t *random)
     switch (next_random(random) % 16) {
     case 0:
         index_unlink_node(index, FIRST_ID + i);
-        index_remove_node(index, FIRST_ID + i);
+        assert_ok(index_remove_node(index, FIRST_ID + i));
         m->when_ns[i] = 0;
         break;
     case 1:
