@@ -110,6 +110,8 @@ static enum store_err load(struct store *store, struct feed *feed)
     if (!err)
         err = slots_read(store, &slots);
     if (!err)
+        err = index_expect(feed->index, root.rows[TABLE_NODE], root.rows[TABLE_VERSION]);
+    if (!err)
         err = db_each(store->db, TABLE_NODE, load_node, feed);
     if (!err)
         err = db_each(store->db, TABLE_VERSION, load_version, feed);

@@ -105,13 +105,18 @@ uint32_t index_arena_bytes(const struct index_node *n)
 
 /* ---- Asking -------------------------------------------------------------- */
 
+/* What is new has mostly a higher id than all there is, and needs no search. */
 uint32_t index_node_slot(const struct index *index, uint64_t id)
 {
+    if (id > index->highest_node)
+        return 0;
     return slotmap_find(&index->nodes_by_id, mix(id), &id);
 }
 
 uint32_t index_version_slot(const struct index *index, uint64_t id)
 {
+    if (id > index->highest_version)
+        return 0;
     return slotmap_find(&index->versions_by_id, mix(id), &id);
 }
 

@@ -109,6 +109,9 @@ static inline uint32_t index_shown(const struct index_node *node)
 }
 
 STORE_CHECKED enum store_err index_new(struct index **ret_index);
+
+/* Make room for so many at once. Others may come, and more. errors: NO_MEMORY */
+STORE_CHECKED enum store_err index_expect(struct index *index, uint64_t nodes, uint64_t versions);
 void index_free(struct index *index);
 
 /* NULL where there is none. Pointers live until the next change. */

@@ -48,6 +48,9 @@ struct index {
     struct slotmap nodes_by_id;
     struct slotmap versions_by_id;
     struct slotmap children; /* by parent and name */
+    uint64_t highest_node;   /* no id there has been is above it */
+    uint64_t highest_version;
+    uint32_t next_row; /* the version whose row is likely to come next */
     unsigned char name_key[crypto_shorthash_KEYBYTES];
 
     struct pending *pending;

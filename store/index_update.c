@@ -8,9 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_SLACK 65536 /* garbage below this is left alone */
+#define ARENA_SLACK 65536       /* garbage below this is left alone */
+#define EXPECTED_MAX (4u << 20) /* for more than these no room is made before they come */
+#define PENDING_KEPT 1024       /* room for more than these is given back */
 
 /* ---- Memory -------------------------------------------------------------- */
+
+enum store_err index_expect(struct index *index, uint64_t nodes, uint64_t versions)
+{
+    size_t node_count = nodes < EXPECTED_MAX ? nodes : EXPECTED_MAX;
+    size_t version_count = versions < EXPECTED_MAX ? versions : EXPECTED_MAX;
+    enum store_err err = slotmap_reserve(&index->nodes_by_id, node_count);
+    if (!err)
+        err = slotmap_reserve(&index->children, node_count);
+    return err ? err : slotmap_reserve(&index->versions_by_id, version_count);
+}
 
 enum store_err index_reserve(void *array_address, uint32_t *capacity, uint64_t need,
                              size_t element_bytes)
@@ -221,6 +233,8 @@ static enum store_err add_version(struct index *index, uint32_t node,
         index->free_version = slot;
         return err;
     }
+    if (index->highest_version < version->id)
+        index->highest_version = version->id;
     *ret_slot = slot;
     return STORE_OK;
 }
@@ -313,6 +327,8 @@ static enum store_err open_slot(struct index *index, const struct node_record *r
         index->free_node = slot;
         return err;
     }
+    if (index->highest_node < id)
+        index->highest_node = id;
     *ret_slot = slot;
     return STORE_OK;
 }
@@ -493,10 +509,13 @@ void index_change_hash(struct index *index, enum table table, uint64_t id,
 
 enum store_err index_set_version_row(struct index *index, uint64_t id, const struct multiset *hash)
 {
-    uint32_t slot = index_version_slot(index, id);
+    uint32_t slot = index->next_row;
+    if (slot == 0 || slot >= index->version_slots || index->versions[slot].id != id)
+        slot = index_version_slot(index, id);
     if (slot == 0 || index->versions[slot].has_row)
         return fault_row(STORE_ERR_INTEGRITY, "index", "version", id,
                          slot ? "it is there twice" : "no secret has it");
+    index->next_row = slot + 1;
     index->versions[slot].has_row = true;
     index->versions[slot].hash = *hash;
     multiset_add(&index->hash, hash);
@@ -549,6 +568,11 @@ enum store_err index_link(struct index *index)
     for (uint32_t i = 0; i < index->pending_count && !err; i++)
         err = check_depth(index, &index->pending[i]);
     index->pending_count = 0;
+    if (index->pending_capacity > PENDING_KEPT) {
+        free(index->pending);
+        index->pending = NULL;
+        index->pending_capacity = 0;
+    }
     if (!err && index_root(index) == NULL)
         err = fault_row(STORE_ERR_INTEGRITY, "index", "node", STORE_ROOT_ID, "it is missing");
     return err;

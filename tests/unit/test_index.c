@@ -213,6 +213,7 @@ static void test_one_update_in_any_order(void **state)
     assert_ok(set(index, 17, STORE_SECRET, 16, "b"));
     assert_ok(set(index, 18, STORE_SECRET, 16, "a"));
     index_unlink_node(index, 19);
+    assert_error(index_remove_node(index, 19), STORE_ERR_INTEGRITY); /* it is not empty */
     index_unlink_node(index, 20);
     assert_ok(index_remove_node(index, 19));
     assert_ok(index_remove_node(index, 20));

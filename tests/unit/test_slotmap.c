@@ -17,12 +17,12 @@ struct owner {
 
 static uint64_t spread(uint64_t key)
 {
-    return key * 0x9e3779b97f4a7c15u >> 20;
+    return key * 0x9e3779b97f4a7c15u;
 }
 
 static uint64_t few(uint64_t key)
 {
-    return key % 5;
+    return (key % 5) << 61 | key % 3;
 }
 
 static uint64_t same(uint64_t key)
@@ -94,10 +94,33 @@ static void against_array(uint64_t (*hash)(uint64_t), uint32_t slots, unsigned s
         slotmap_remove(&map, i);
     assert_int_equal(map.count, 0);
     for (size_t i = 0; i < map.capacity; i++)
-        assert_int_equal(map.slots[i], 0);
+        assert_int_equal(map.tags[i], 0);
     slotmap_release(&map);
     assert_null(map.slots);
     assert_int_equal(find(&map, &owner, owner.keys[1]), 0);
+}
+
+/* Room that is made at once, in an empty table and in one that is in use. */
+static void test_reserve(void **state)
+{
+    (void)state;
+    static struct owner owner = {.hash = spread};
+    bool present[SLOTS + 1] = {false};
+    struct slotmap map;
+
+    slotmap_init(&map, &owner, hash_of, matches);
+    for (uint32_t i = 1; i <= SLOTS; i++) {
+        owner.keys[i] = i * 7;
+        if (i == 1 || i == 100)
+            assert_ok(slotmap_reserve(&map, i * 20));
+        size_t capacity = map.capacity;
+        assert_ok(slotmap_add(&map, i));
+        assert_true(map.capacity == capacity || (i > 20 && i < 100) || i > 2000);
+        present[i] = true;
+    }
+    assert_ok(slotmap_reserve(&map, 5));
+    compare(&map, &owner, present, SLOTS);
+    slotmap_release(&map);
 }
 
 static void test_spread(void **state)
@@ -124,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         plain_test(test_spread),
         plain_test(test_few_homes),
+        plain_test(test_reserve),
         plain_test(test_one_home_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
