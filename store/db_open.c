@@ -16,6 +16,9 @@
 
 #define APPLICATION_ID 0x73656366 /* "secf" */
 #define PAGE_BYTES 4096
+/* A large transaction touches the pages of the lookup hashes in random order, 60 bytes a secret;
+ * those that don't fit are written to the log each time. Of small stores it takes what they have. */
+#define WRITER_CACHE_KIB 131072
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -295,8 +298,9 @@ enum store_err db_open(const char *path, enum store_access access, struct db **r
         err = check_schema(db);
     if (!err && (!identify(db->path, &db->file) || !identify(db->wal_path, &db->wal)))
         err = fault_errno(errno, "open", "the store");
-    if (!err && access != STORE_READ_WRITE)
-        err = execute(db, "PRAGMA query_only=ON");
+    if (!err)
+        err = execute(db, access == STORE_READ_WRITE ? "PRAGMA cache_size=-" TEXT(WRITER_CACHE_KIB)
+                                                     : "PRAGMA query_only=ON");
     if (err)
         db_close(db);
     else
