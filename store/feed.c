@@ -1,10 +1,10 @@
 /*
- * Loading a whole store, and following what others commit.
+ * Following what others commit.
  *
- * Both end with the same question: do the rows that the index would hold add up to what the root
- * record says? A load asks it of a new index. A refresh first works the sum out without touching
- * the index (the check), then applies the rows that it has found good, in the same snapshot of the
- * file.
+ * That ends with the same question as a load (load.c): do the rows that the index would hold add up
+ * to what the root record says? A load asks it of a new index. A refresh first works the sum out
+ * without touching the index (the check), then applies the rows that it has found good, in the same
+ * snapshot of the file.
  */
 #include "fault.h"
 #include "state.h"
@@ -25,8 +25,8 @@ struct feed {
     struct store_changes *changes; /* NULL if nobody asks */
 };
 
-static enum store_err compare_with_root(const struct root_record *root, const struct multiset *sum,
-                                        const uint64_t rows[TABLE_END])
+enum store_err feed_compare(const struct root_record *root, const struct multiset *sum,
+                            const uint64_t rows[TABLE_END])
 {
     static const enum table tables[] = {TABLE_SLOT, TABLE_NODE, TABLE_VERSION};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
@@ -38,13 +38,13 @@ static enum store_err compare_with_root(const struct root_record *root, const st
     return STORE_OK;
 }
 
-/* ---- Loading ------------------------------------------------------------- */
+/* ---- Rows and sums ------------------------------------------------------- */
 
 enum store_err node_open(const struct seal_keys *keys, const struct row *row,
                          struct node_record *ret_record)
 {
-    /* Every row of a load comes through here, so the buffer is cleared only as far as it was used.
-     */
+    /* The rows of a large commit come through here, so the buffer is cleared only as far as it was
+     * used. */
     __attribute__((uninitialized)) unsigned char plain[RECORD_NODE_MAX];
     size_t len;
 
@@ -58,31 +58,30 @@ enum store_err node_open(const struct seal_keys *keys, const struct row *row,
     return err;
 }
 
+enum store_err node_check_lookup(const struct seal_keys *keys, const struct node_record *record,
+                                 const struct row *row)
+{
+    unsigned char lookup[ROW_LOOKUP_BYTES];
+
+    seal_lookup_hash(keys, record->parent, record->name, record->name_len,
+                     record->deleted_ns ? record->id : 0, lookup);
+    if (memcmp(lookup, row->lookup, sizeof lookup) == 0)
+        return STORE_OK;
+    return fault_row(STORE_ERR_INTEGRITY, "verify", "node", row->id, "its lookup hash is wrong");
+}
+
 /* Open the node of `row` into feed->record and check that it is found under its name; hash the row.
  */
 static enum store_err open_node(struct feed *feed, const struct row *row)
 {
     const struct seal_keys *keys = &feed->store->keys;
-    const struct node_record *record = &feed->record;
-    unsigned char lookup[ROW_LOOKUP_BYTES];
-
     enum store_err err = node_open(keys, row, &feed->record);
-    if (err)
-        return err;
-    seal_lookup_hash(keys, record->parent, record->name, record->name_len,
-                     record->deleted_ns ? record->id : 0, lookup);
-    if (memcmp(lookup, row->lookup, sizeof lookup) != 0)
-        return fault_row(STORE_ERR_INTEGRITY, "verify", "node", row->id,
-                         "its lookup hash is wrong");
-    feed->hash = seal_row_hash(keys, TABLE_NODE, row);
-    return STORE_OK;
-}
 
-static enum store_err load_node(void *arg, const struct row *row)
-{
-    struct feed *feed = arg;
-    enum store_err err = open_node(feed, row);
-    return err ? err : index_set_node(feed->index, &feed->record, &feed->hash);
+    if (!err)
+        err = node_check_lookup(keys, &feed->record, row);
+    if (!err)
+        feed->hash = seal_row_hash(keys, TABLE_NODE, row);
+    return err;
 }
 
 static enum store_err load_version(void *arg, const struct row *row)
@@ -100,69 +99,6 @@ void feed_total(const struct index *index, const struct slots *slots, struct mul
     ret_rows[TABLE_SLOT] = slots->count;
     ret_rows[TABLE_NODE] = index_rows(index, TABLE_NODE);
     ret_rows[TABLE_VERSION] = index_rows(index, TABLE_VERSION);
-}
-
-static enum store_err load(struct store *store, struct feed *feed)
-{
-    struct slots slots;
-    struct root_record root;
-    enum store_err err = root_read(store, &root);
-    if (!err)
-        err = slots_read(store, &slots);
-    if (!err)
-        err = index_expect(feed->index, root.rows[TABLE_NODE], root.rows[TABLE_VERSION]);
-    if (!err)
-        err = db_each(store->db, TABLE_NODE, load_node, feed);
-    if (!err)
-        err = db_each(store->db, TABLE_VERSION, load_version, feed);
-    if (!err)
-        err = index_link(feed->index);
-    if (err)
-        return err;
-    feed_total(feed->index, &slots, &feed->sum, feed->rows);
-    err = compare_with_root(&root, &feed->sum, feed->rows);
-    if (!err)
-        err = anchor_check(store, &root);
-    if (!err) {
-        store->root = root;
-        store->slots = slots;
-    }
-    return err;
-}
-
-enum store_err feed_load(struct store *store)
-{
-    struct feed *feed = calloc(1, sizeof *feed);
-    if (feed == NULL)
-        return fault(STORE_ERR_NO_MEMORY, "load", "the store", NULL);
-    feed->store = store;
-    enum store_err err = index_new(&feed->index);
-    if (!err)
-        err = load(store, feed);
-    if (err) {
-        index_free(feed->index);
-    } else {
-        index_free(store->index);
-        store->index = feed->index;
-        store->stale = STORE_OK;
-    }
-    free(feed);
-    return err;
-}
-
-enum store_err store_load(struct store *store)
-{
-    pthread_mutex_lock(&store->db_lock);
-    enum store_err err = anchor_look(store);
-    if (!err)
-        err = db_begin_read(store->db);
-    if (!err)
-        err = feed_load(store);
-    db_end(store->db);
-    pthread_mutex_unlock(&store->db_lock);
-    if (!err)
-        anchor_loaded(store);
-    return err;
 }
 
 /* ---- Following: the check ------------------------------------------------ */
@@ -282,7 +218,7 @@ static enum store_err check(struct feed *feed, const struct root_record *root,
         err = db_each_from(db, TABLE_VERSION, store->root.next_id, check_version, feed);
     if (!err && feed->rows[TABLE_NODE] != root->rows[TABLE_NODE])
         err = find_gone(feed);
-    return err ? err : compare_with_root(root, &feed->sum, feed->rows);
+    return err ? err : feed_compare(root, &feed->sum, feed->rows);
 }
 
 /* ---- Following: applying ------------------------------------------------- */

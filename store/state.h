@@ -1,6 +1,6 @@
 /*
  * The store handle, shared by the modules that make up the public API: store.c (opening and
- * asking), feed.c (loading and following) and write.c (changing). Private.
+ * asking), load.c (loading), feed.c (following) and write.c (changing). Private.
  *
  * Lock order: `db_lock`, then `lock`. `lock` guards index, root and slots; readers take it shared
  * and only while they look something up. `db_lock` guards the connection.
@@ -85,6 +85,11 @@ STORE_CHECKED enum store_err root_read(struct store *store, struct root_record *
 STORE_CHECKED enum store_err node_open(const struct seal_keys *keys, const struct row *row,
                                        struct node_record *ret_record);
 
+/* Whether the row of an open node is found under its name. errors: INTEGRITY */
+STORE_CHECKED enum store_err node_check_lookup(const struct seal_keys *keys,
+                                               const struct node_record *record,
+                                               const struct row *row);
+
 /* Read a node's record from the row that the index knows; any other is refused. Takes no lock. */
 STORE_CHECKED enum store_err node_read(struct store *store, uint64_t id,
                                        struct node_record *ret_record);
@@ -106,6 +111,11 @@ STORE_CHECKED enum store_err feed_apply(struct store *store, struct store_change
 /* The sum of all row hashes, and the rows by table, that index and slots stand for. */
 void feed_total(const struct index *index, const struct slots *slots, struct multiset *ret_sum,
                 uint64_t ret_rows[TABLE_END]);
+
+/* Whether such sums are what the root record says. errors: INTEGRITY */
+STORE_CHECKED enum store_err feed_compare(const struct root_record *root,
+                                          const struct multiset *sum,
+                                          const uint64_t rows[TABLE_END]);
 
 /* Read the anchor; call it before the transaction that a state is loaded in. errors: IO */
 STORE_CHECKED enum store_err anchor_look(struct store *store);

@@ -1,5 +1,5 @@
 /*
- * Opening, unlocking and asking. Loading and following are in feed.c, changing in write.c.
+ * Opening, unlocking and asking. Loading is in load.c, following in feed.c, changing in write.c.
  */
 #include "store.h"
 #include "clock.h"
