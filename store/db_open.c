@@ -17,7 +17,8 @@
 #define APPLICATION_ID 0x73656366 /* "secf" */
 #define PAGE_BYTES 4096
 /* A large transaction touches the pages of the lookup hashes in random order, 60 bytes a secret;
- * those that don't fit are written to the log each time. Of small stores it takes what they have. */
+ * those that don't fit are written to the log each time. Of small stores it takes what they have.
+ */
 #define WRITER_CACHE_KIB 131072
 
 #define TEXT_OF(x) #x
