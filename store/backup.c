@@ -13,6 +13,7 @@ static enum store_err verify(const struct store *store, const char *path)
     if (err)
         return err;
     copy->keys = store->keys; /* lent: they are wiped once, by their owner */
+    store_set_progress(copy, store->progress, store->progress_arg);
     err = store_load(copy);
     if (!err)
         err = store_check(copy);
@@ -21,13 +22,23 @@ static enum store_err verify(const struct store *store, const char *path)
     return err;
 }
 
+static void tell_pages(void *arg, uint64_t done, uint64_t total)
+{
+    progress_tell(arg, STORE_WORK_COPY, done, total);
+}
+
 enum store_err store_backup(struct store *store, const char *path)
 {
+    struct slots slots;
+
     pthread_mutex_lock(&store->db_lock);
     enum store_err err = db_begin_read(store->db);
+    if (!err) /* with the first that is read the state is settled, not with each step of the copy */
+        err = slots_read(store, &slots);
     if (!err)
-        err = db_backup(store->db, path);
+        err = db_backup(store->db, path, tell_pages, store);
     db_end(store->db);
+    progress_over(store, STORE_WORK_COPY);
     pthread_mutex_unlock(&store->db_lock);
     if (!err && store->keys.keys.data)
         err = verify(store, path);

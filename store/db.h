@@ -91,9 +91,13 @@ STORE_CHECKED enum store_err db_compact(struct db *db);
 
 /*
  * Copy the state of the file that the open transaction sees into the empty file at `path`, which is
- * complete by itself then, and on its disk. errors: NO_SPACE, IO, DENIED, INTEGRITY
+ * complete by itself then, and on its disk; `copied` is told of pages on the way, in multiples of
+ * DB_COPY_PAGES. errors: NO_SPACE, IO, DENIED, INTEGRITY
  */
-STORE_CHECKED enum store_err db_backup(struct db *db, const char *path);
+#define DB_COPY_PAGES 1024
+typedef void db_copied_fn(void *arg, uint64_t done, uint64_t total);
+STORE_CHECKED enum store_err db_backup(struct db *db, const char *path, db_copied_fn *copied,
+                                       void *arg);
 
 /* Make what the write-ahead log holds durable: a commit of a writer that was killed before it did
  * so may be seen too. errors: IO */

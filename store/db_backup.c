@@ -20,14 +20,20 @@ static bool open_target(const char *path, sqlite3 **ret_target)
                         NULL) == SQLITE_OK;
 }
 
-/* The target has the fault, also of reading the source. */
-static enum store_err copy(sqlite3 *source, sqlite3 *target)
+/* The target has the fault, also of reading the source. Between the steps the transaction of the
+ * source lasts, so that all see the same state. */
+static enum store_err copy(sqlite3 *source, sqlite3 *target, db_copied_fn *copied, void *arg)
 {
     const struct db failed = {.handle = target};
     sqlite3_backup *backup = sqlite3_backup_init(target, "main", source, "main");
-    bool done = backup && sqlite3_backup_step(backup, -1) == SQLITE_DONE;
+    uint64_t pages = 0;
+    int code;
 
-    if (sqlite3_backup_finish(backup) == SQLITE_OK && done)
+    if (backup == NULL)
+        return db_fail(&failed, "copy the store");
+    while ((code = sqlite3_backup_step(backup, DB_COPY_PAGES)) == SQLITE_OK)
+        copied(arg, pages += DB_COPY_PAGES, (uint64_t)sqlite3_backup_pagecount(backup));
+    if (sqlite3_backup_finish(backup) == SQLITE_OK && code == SQLITE_DONE)
         return STORE_OK;
     return db_fail(&failed, "copy the store");
 }
@@ -44,13 +50,13 @@ static enum store_err sync_file(const char *path)
     return err;
 }
 
-enum store_err db_backup(struct db *db, const char *path)
+enum store_err db_backup(struct db *db, const char *path, db_copied_fn *copied, void *arg)
 {
     sqlite3 *target = NULL;
     enum store_err err = STORE_OK;
 
     if (open_target(path, &target)) {
-        err = copy(db->handle, target);
+        err = copy(db->handle, target, copied, arg);
     } else if (target) {
         const struct db failed = {.handle = target};
         err = db_fail(&failed, "open the copy");

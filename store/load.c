@@ -49,6 +49,9 @@ struct batch {
 };
 
 struct loader {
+    const struct store *store; /* whose progress is told */
+    uint64_t read;             /* rows */
+    uint64_t rows;
     const struct seal_keys *keys;
     struct index *index;
     struct node_record record; /* the first thread's, the row at hand */
@@ -215,6 +218,7 @@ static enum store_err read_row(struct loader *l, enum table table, const struct 
         memcpy(e->lookup, row->lookup, sizeof e->lookup);
     if (row->box)
         memcpy(batch->boxes + e->box, row->box, row->box_len);
+    progress_tell(l->store, STORE_WORK_LOAD, l->read++, l->rows);
     return STORE_OK;
 }
 
@@ -256,9 +260,9 @@ static unsigned processors(void)
 }
 
 /* With as many helpers as there is work for; those that can't be started are done without. */
-static enum store_err start(struct loader *l, uint64_t rows)
+static enum store_err start(struct loader *l)
 {
-    unsigned others = rows > ALONE_MAX ? processors() - 1 : 0;
+    unsigned others = l->rows > ALONE_MAX ? processors() - 1 : 0;
 
     l->ring_size = others ? RING_MAX : 1;
     l->ring = calloc(l->ring_size, sizeof *l->ring);
@@ -293,14 +297,18 @@ static enum store_err load_rows(struct loader *l, struct db *db, const struct ro
     uint64_t versions = root->rows[TABLE_VERSION];
     enum store_err err = index_expect(l->index, nodes, versions);
 
+    l->rows = nodes + versions;
     if (!err)
-        err = start(l, nodes + versions);
+        err = start(l);
     if (!err)
         err = load_table(l, db, TABLE_NODE);
     if (!err)
         err = load_table(l, db, TABLE_VERSION);
     end(l);
-    return err ? err : index_link(l->index);
+    if (!err)
+        err = index_link(l->index);
+    progress_over(l->store, STORE_WORK_LOAD);
+    return err;
 }
 
 static enum store_err load(struct store *store, struct loader *l)
@@ -330,7 +338,8 @@ static enum store_err load(struct store *store, struct loader *l)
 
 enum store_err feed_load(struct store *store)
 {
-    struct loader l = {.keys = &store->keys,
+    struct loader l = {.store = store,
+                       .keys = &store->keys,
                        .lock = PTHREAD_MUTEX_INITIALIZER,
                        .to_open = PTHREAD_COND_INITIALIZER,
                        .opened = PTHREAD_COND_INITIALIZER};

@@ -226,6 +226,8 @@ enum store_err store_read(struct store *store, uint64_t version, struct secbuf *
 enum store_err store_check(struct store *store)
 {
     SECBUF_AUTO struct secbuf value = SECBUF_INIT;
+    uint64_t total = index_rows(store->index, TABLE_VERSION);
+    uint64_t done = 0;
     enum store_err err = STORE_OK;
 
     for (uint32_t i = 1; i < index_node_slots(store->index) && !err; i++) {
@@ -234,7 +236,9 @@ enum store_err store_check(struct store *store)
             const struct index_version *version = index_version_at(store->index, v);
             v = version->next;
             err = read_version(store, version->id, &value);
+            progress_tell(store, STORE_WORK_CHECK, done++, total);
         }
     }
+    progress_over(store, STORE_WORK_CHECK);
     return err;
 }

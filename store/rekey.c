@@ -9,8 +9,6 @@
 
 #include <sodium.h>
 
-#define PROGRESS_EVERY 256 /* nodes */
-
 struct work {
     struct store *store;
     const struct store_rekey *rekey;
@@ -66,10 +64,9 @@ static enum store_err reseal_nodes(struct work *w)
         if (index_node_at(index, i)->kind == 0)
             continue;
         err = reseal_node(w, index_node_at(index, i)->id);
-        done++;
-        if (w->rekey->progress && (done % PROGRESS_EVERY == 0 || done == total))
-            w->rekey->progress(w->rekey->arg, done, total);
+        progress_tell(w->store, STORE_WORK_REKEY, done++, total);
     }
+    progress_over(w->store, STORE_WORK_REKEY);
     return err;
 }
 

@@ -16,9 +16,6 @@ struct store_rekey {
     const struct store_rekey_slot *slots; /* at least one; all other slots go */
     size_t slot_count;
 
-    /* Called now and then with the nodes that are done; may be NULL. */
-    void (*progress)(void *arg, uint64_t done, uint64_t total);
-
     /* Called when all is written and not committed, with the new root key (for the call only): to
      * be told to whoever has the store open. Its error is store_rekey()'s; may be NULL. */
     enum store_err (*ready)(void *arg, const struct secbuf *root_key);

@@ -59,16 +59,33 @@ struct store {
     bool anchored;           /* what contradicts the anchor is refused */
     bool anchor_late;        /* it could not be advanced */
 
-    enum store_err stale;       /* not 0: the index is not what the file says, and why */
-    bool writing;               /* between store_begin() and store_commit() */
-    bool changed;               /* the transaction has written a row */
-    bool purged;                /* … that destroys something for good */
-    bool failed;                /* … or has failed to, so that it can't be committed */
-    struct root_record to;      /* the root record that the transaction is going to write */
-    int64_t now_ns;             /* the transaction's time */
-    struct audit_changes audit; /* what it has changed, for the record */
-    struct secbuf scratch;      /* for the value at hand; locked memory is dear to allocate */
+    enum store_err stale;        /* not 0: the index is not what the file says, and why */
+    bool writing;                /* between store_begin() and store_commit() */
+    bool changed;                /* the transaction has written a row */
+    bool purged;                 /* … that destroys something for good */
+    bool failed;                 /* … or has failed to, so that it can't be committed */
+    struct root_record to;       /* the root record that the transaction is going to write */
+    int64_t now_ns;              /* the transaction's time */
+    struct audit_changes audit;  /* what it has changed, for the record */
+    store_progress_fn *progress; /* NULL: nobody is told */
+    void *progress_arg;
+    struct secbuf scratch; /* for the value at hand; locked memory is dear to allocate */
 };
+
+/* Tell of long work, each PROGRESS_EVERY steps and of the last one; and that it is over. */
+#define PROGRESS_EVERY 256
+static inline void progress_tell(const struct store *store, enum store_work work, uint64_t done,
+                                 uint64_t total)
+{
+    if (store->progress && done % PROGRESS_EVERY == 0 && done < total)
+        store->progress(store->progress_arg, work, done, total);
+}
+
+static inline void progress_over(const struct store *store, enum store_work work)
+{
+    if (store->progress)
+        store->progress(store->progress_arg, work, 1, 1);
+}
 
 /* The slots as they stand in the file; with their hash where there are keys. Takes no lock. */
 STORE_CHECKED enum store_err slots_read(struct store *store, struct slots *ret_slots);

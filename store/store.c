@@ -88,6 +88,12 @@ enum store_err store_open(const char *path, enum store_access access, struct sto
     return err;
 }
 
+void store_set_progress(struct store *store, store_progress_fn *progress, void *arg)
+{
+    store->progress = progress;
+    store->progress_arg = arg;
+}
+
 const char *store_path(const struct store *store)
 {
     return db_path(store->db);

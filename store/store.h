@@ -124,6 +124,22 @@ STORE_CHECKED enum store_err store_root_key(struct store *store,
                                             struct secbuf *ret_root_key, uint64_t *ret_slot);
 STORE_CHECKED enum store_err store_unlock_root(struct store *store, const struct secbuf *root_key);
 
+/* Work whose time grows with the store. */
+enum store_work {
+    STORE_WORK_LOAD,  /* store_load(), also where another call needs it */
+    STORE_WORK_CHECK, /* store_check() */
+    STORE_WORK_COPY,  /* store_backup(), whose copy is loaded and checked then; in pages */
+    STORE_WORK_REKEY, /* store_rekey() */
+};
+
+/*
+ * Have `progress` called with how much of such work is done, from 0 on, now and then and in the
+ * thread that called for the work; with done == total when it is over, however it ended. It must
+ * not call into the store. NULL: nobody is told.
+ */
+typedef void store_progress_fn(void *arg, enum store_work work, uint64_t done, uint64_t total);
+void store_set_progress(struct store *store, store_progress_fn *progress, void *arg);
+
 /*
  * Verify every row against the root record and build the index. About 4 µs of processor time a
  * secret, shared by up to 4 threads, which end before this returns.

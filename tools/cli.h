@@ -8,6 +8,7 @@
 #define TOOLS_CLI_H
 
 #include "fail.h"
+#include "progress.h"
 #include "store.h"
 
 #include <stdbool.h>
@@ -88,9 +89,10 @@ struct cli {
     size_t given_count;
     char **operands;
     int operand_count;
-    char **words;          /* what stands behind "--" with CLI_WORDS, ends with NULL; else NULL */
-    mode_t umask;          /* the caller's; the process itself runs with 077 */
-    struct rlimit core;    /* the same for cores, which the process itself leaves none of */
+    char **words;       /* what stands behind "--" with CLI_WORDS, ends with NULL; else NULL */
+    mode_t umask;       /* the caller's; the process itself runs with 077 */
+    struct rlimit core; /* the same for cores, which the process itself leaves none of */
+    struct progress progress;
     struct store *store;   /* unlock_store(); main calls unlock_end() */
     struct record *record; /* record_begin(); likewise; NULL: nothing is recorded yet */
 };

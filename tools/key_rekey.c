@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #define READY_MS 15000 /* a worker may take five seconds to end */
 
@@ -29,7 +28,6 @@ struct work {
     size_t dropped;
     struct control_rekey *daemons; /* that stand by */
     enum status status;            /* why one does not */
-    bool shows_progress;
 };
 
 /* ---- Key slots ------------------------------------------------------------ */
@@ -86,18 +84,6 @@ static enum status choose_slots(struct work *work, const struct store_slot *slot
 
 /* ---- While it is under way ------------------------------------------------ */
 
-static void show_progress(void *arg, uint64_t done, uint64_t total)
-{
-    const struct work *work = arg;
-
-    if (!work->shows_progress)
-        return;
-    fprintf(stderr, "\rrekey: %3" PRIu64 "%% (%" PRIu64 " of %" PRIu64 ")", 100 * done / total,
-            done, total);
-    if (done == total)
-        fprintf(stderr, "\r\033[K");
-}
-
 static void take_reply(void *arg, const struct control_reply *reply)
 {
     struct work *work = arg;
@@ -124,7 +110,6 @@ static enum status commit(struct work *work)
 {
     const struct store_rekey rekey = {.slots = work->slots,
                                       .slot_count = work->slot_count,
-                                      .progress = show_progress,
                                       .ready = get_daemons_ready,
                                       .arg = work};
     enum store_err err = store_rekey(work->cli->store, &rekey);
@@ -148,10 +133,7 @@ static enum status announce(const struct work *work)
 
 static enum status rekey(struct cli *cli, const struct task *task, const struct choice *choice)
 {
-    struct work work = {.cli = cli,
-                        .task = task,
-                        .root_key = &choice->unlocked->root_key,
-                        .shows_progress = !cli->json && isatty(STDERR_FILENO)};
+    struct work work = {.cli = cli, .task = task, .root_key = &choice->unlocked->root_key};
     struct store_slot slots[STORE_SLOTS_MAX];
     size_t count;
     enum status status;

@@ -65,7 +65,11 @@ enum status unlock_open(struct cli *cli, enum store_access access)
     const struct task task = {"open the store", cli->store_path};
     enum store_err err = store_open(cli->store_path, access, &cli->store);
 
-    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+    if (err != STORE_OK)
+        return fail_store(&task, err);
+    if (!cli->json)
+        progress_show(&cli->progress, cli->store);
+    return STATUS_DONE;
 }
 
 static enum status use_anchor(const struct cli *cli, bool check)

@@ -2,10 +2,11 @@
 
 import os
 import pty
+import re
 import select
 import time
 
-from harness import FAILED, SECRETCTL, one_line, run
+from harness import BUILD, FAILED, SECRETCTL, one_line, run
 
 VALUE = b"typed canary value"
 
@@ -89,6 +90,23 @@ def test_a_new_passphrase_is_asked_for_twice(store):
     terminal = Terminal([SECRETCTL, "--store", store.path, "ls"])
     terminal.answer(VALUE, prompts=1)
     assert terminal.status() == 0
+
+
+def test_long_work_tells_how_far_it_is_and_leaves_nothing(store):
+    secrets = 30_000  # takes a second or more
+    run([BUILD / "tests" / "bench" / "bench_fill", store.path, store.key, secrets], timeout=300)
+    terminal = Terminal(store.argv("key", "rekey"))
+    assert terminal.status() == 0
+    drawn, _, rest = terminal.output.rpartition(b"\r\x1b[K")
+    line = re.search(rb"\rrekeying \[#*\.*\] +\d+%, \d+ of (\d+) rows, \d+/s, \d+:\d\d left\x1b\[K", drawn)
+    assert line, terminal.output
+    assert int(line[1]) == secrets + 2  # and two directories
+    assert rest.startswith(b"Everything is encrypted under a new root key"), rest
+
+    terminal = Terminal(store.argv("key", "rekey", "--json"))
+    assert terminal.status() == 0
+    assert b"rekeying" not in terminal.output
+    assert b"rekeying" not in run(store.argv("key", "rekey")).stderr
 
 
 def test_get_adds_nothing_at_a_terminal(store):
