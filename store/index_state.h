@@ -82,6 +82,15 @@ uint32_t index_version_slot(const struct index *index, uint64_t id);
 STORE_CHECKED enum store_err index_reserve(void *array_address, uint32_t *capacity, uint64_t need,
                                            size_t element_bytes);
 
+/* Bring a secret's list of versions in line with its record; those that it doesn't list any more
+ * are dropped with their rows' hashes. errors: NO_MEMORY, INTEGRITY (an id that is something else)
+ */
+STORE_CHECKED enum store_err index_set_versions(struct index *index, uint32_t node,
+                                                const struct store_details *details);
+
+/* Drop a whole list, from `first` on. */
+void index_drop_versions(struct index *index, uint32_t first);
+
 /* Set when a secret expires; 0: never. errors: NO_MEMORY, never for 0 */
 STORE_CHECKED enum store_err index_set_expiry(struct index *index, uint32_t slot, int64_t when_ns);
 
