@@ -30,7 +30,7 @@ struct reads {
     pthread_mutex_t lock;            /* of what is kept */
     _Atomic enum store_err failed;   /* why the last line was not written; 0: it was */
     _Atomic enum store_err unsynced; /* why the last sync failed; 0: it did not */
-    _Atomic bool dirty;              /* there is something to sync */
+    _Atomic bool dirty;              /* there is something to sync, or a flood to end */
     _Atomic bool stopped;
     sem_t wake;
     pthread_t thread;
@@ -48,13 +48,17 @@ static struct audit_entry entry_of(enum audit_event event, const char *result)
 /* Say once that reads are not recorded, and once that they are again. */
 static void note_result(struct reads *r, enum store_err err)
 {
+    const char *action = r->options.optional ? "record reads of" : "record, so answer, reads of";
+
     if (err == STORE_ERR_NO_STORE)
         r->kept->lost = true; /* again, if what was found is gone, too */
     if (err == atomic_exchange(&r->failed, err))
         return;
-    if (err)
-        log_store_error(r->options.optional ? "record reads of" : "record, so answer, reads of",
-                        store_path(r->store), err);
+    if (err == STORE_ERR_NO_STORE)
+        log_error("cannot %s '%s': the record's file was removed; make one by touch(1) or SIGUSR1",
+                  action, store_path(r->store));
+    else if (err)
+        log_store_error(action, store_path(r->store), err);
     else
         log_line("reads of '%s' are recorded again", store_path(r->store));
 }
@@ -105,6 +109,13 @@ static bool is_recorded(struct reads *r, const struct reads_note *note)
     return false;
 }
 
+/* There is something for the thread to do. */
+static void wake(struct reads *r)
+{
+    if (!atomic_exchange(&r->dirty, true))
+        sem_post(&r->wake);
+}
+
 static enum store_err append(struct reads *r, const struct audit_entry *entry,
                              struct intent *intent)
 {
@@ -114,11 +125,8 @@ static enum store_err append(struct reads *r, const struct audit_entry *entry,
     if (err)
         return err;
     keep_head(r);
-    if (r->options.sync)
-        return audit_sync(r->log);
-    if (!atomic_exchange(&r->dirty, true))
-        sem_post(&r->wake);
-    return r->unsynced;
+    wake(r);
+    return r->options.sync ? audit_sync(r->log) : r->unsynced;
 }
 
 /* Tell of what could not be recorded when it was answered. */
@@ -208,10 +216,12 @@ static bool is_flood(struct reads *r, const struct reads_note *note, struct kept
     return counted;
 }
 
-/* Write the lines of floods that are over, or of all. */
-static void end_floods(struct reads *r, bool all)
+/* Write the lines of floods that are over, or of all. Returns whether some are to be written later.
+ */
+static bool end_floods(struct reads *r, bool all)
 {
     int64_t second = now_s();
+    bool left = false;
 
     for (unsigned i = 0; i < KEPT_FLOODS; i++) {
         struct kept_flood *f = &r->kept->floods[i];
@@ -227,7 +237,9 @@ static void end_floods(struct reads *r, bool all)
             f->counted += over.counted;
             pthread_mutex_unlock(&r->lock);
         }
+        left |= over.counted > 0 && (!due || err);
     }
+    return left;
 }
 
 /* ---- Recording ----------------------------------------------------------- */
@@ -254,6 +266,8 @@ static enum store_err record(struct reads *r, const struct reads_note *note)
         return STORE_OK;
     bool counted = is_flood(r, note, &over);
     enum store_err err = over.counted ? append_flood(r, &over) : STORE_OK;
+    if (counted)
+        wake(r);
     if (err || counted)
         return err;
     fill_entry(r, note, path, &entry);
@@ -296,7 +310,7 @@ void reads_tell(struct reads *r, enum audit_event event, const char *detail)
 static void sync_now(struct reads *r)
 {
     pthread_rwlock_rdlock(&r->file);
-    end_floods(r, r->stopped);
+    bool left = end_floods(r, r->stopped);
     if (r->log && audit_tampered(r->log))
         log_error("the record of reads of '%s' was changed by somebody else: see 'secretctl audit "
                   "verify'",
@@ -308,6 +322,7 @@ static void sync_now(struct reads *r)
             log_store_error("make durable the record of reads of", store_path(r->store), err);
         r->unsynced = err;
     }
+    r->dirty = r->dirty || left;
     pthread_rwlock_unlock(&r->file);
 }
 

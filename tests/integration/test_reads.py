@@ -379,6 +379,7 @@ def test_a_removed_file_refuses_reads_until_there_is_one(store, mount):
     assert read(served.path / "a") == b"value"
     store.audit.unlink()
     assert error_of(read, served.path / "a") == "EIO"
+    assert "the record's file was removed; make one" in served.log.read_text()
     run(["touch", store.audit])
     store.audit.chmod(0o600)
     assert eventually(lambda: read(served.path / "a")) == b"value"

@@ -165,6 +165,37 @@ static void test_floods_are_counted(void **state)
     store_close(r.store);
 }
 
+/* Soon after, also where nobody asks for anything any more. */
+static void tell_a_flood(void **state, bool sync)
+{
+    struct recording r = begin(state);
+    const struct reads_options options = {.sync = sync};
+    struct reads_note note = note_of(&r, "a", 2);
+    unsigned told = 0;
+
+    r.reads = reads_start(r.store, open_record(&r), &kept, NULL, &options);
+    note.event = AUDIT_DENIED;
+    note.error = EACCES;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(reads_record(r.reads, &note), 0);
+    for (int i = 0; i < 1000 && told == 0; i++) {
+        usleep(10000);
+        told = count_lines(&r, "\"count\":");
+    }
+    assert_true(told > 0);
+    end(&r);
+}
+
+static void test_a_flood_is_told_when_it_is_over(void **state)
+{
+    tell_a_flood(state, false);
+}
+
+static void test_a_flood_is_told_where_each_line_is_synced(void **state)
+{
+    tell_a_flood(state, true);
+}
+
 static void test_opens_are_no_flood(void **state)
 {
     struct recording r = begin(state);
@@ -237,6 +268,8 @@ int main(void)
         store_test(test_what_is_sent_again_is_recorded_once),
         store_test(test_an_intent_is_no_line),
         store_test(test_floods_are_counted),
+        store_test(test_a_flood_is_told_when_it_is_over),
+        store_test(test_a_flood_is_told_where_each_line_is_synced),
         store_test(test_opens_are_no_flood),
         store_test(test_without_a_file_nothing_is_answered),
         store_test(test_what_goes_on_leaves_a_gap),
