@@ -1,10 +1,10 @@
 /*
  * What the supervisor gives a worker, and what outlives one.
  *
- * A worker is started with seven descriptors: a socket to the supervisor, over which the handoff
+ * A worker is started with eight descriptors: a socket to the supervisor, over which the handoff
  * comes as one message and which ends when the supervisor does; the FUSE device; the memory of
  * struct kept; a socket to the notifier; the store's anchor; a socket to the supervisor's resolver
- * (resolver.h); and the record of reads.
+ * (resolver.h); the record of reads; and a socket for copies of that (audit_journal.h).
  */
 #ifndef FS_HANDOFF_H
 #define FS_HANDOFF_H
@@ -29,6 +29,7 @@ enum handoff_fd {
     HANDOFF_ANCHOR,
     HANDOFF_RESOLVER,
     HANDOFF_AUDIT,
+    HANDOFF_JOURNAL,
     HANDOFF_END
 };
 
@@ -62,6 +63,7 @@ struct handoff {
     bool audit_none; /* as struct reads_options */
     bool audit_sync;
     bool audit_optional;
+    uint32_t audit_journal; /* enum audit_journal_kind: what HANDOFF_JOURNAL leads to */
     bool debug;
     bool allow_swap;
     bool log_levels; /* as log_set_levels() */

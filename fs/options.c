@@ -29,6 +29,7 @@ static const char usage[] =
     "  audit=FILE        record reads there, not in the file of the store; or 'none'\n"
     "  audit_sync=WHEN   make the record durable before each 'open', or in a 'batch' (default)\n"
     "  audit_optional    let reads go on when they can't be recorded\n"
+    "  audit_journal     send the record's lines to the journal, or syslog, as well\n"
     "  passphrase_fd=N   unlock with the passphrase read from this descriptor\n"
     "  subdir=PATH       show this directory of the store only\n"
     "  user=USER         run what reads the store as this user, not as the store's owner\n"
@@ -72,6 +73,7 @@ enum mount_option {
     AUDIT,
     AUDIT_SYNC,
     AUDIT_OPTIONAL,
+    AUDIT_JOURNAL,
     KEY_FILE,
     IDENTITY,
     UNLOCK_COMMAND,
@@ -90,6 +92,7 @@ static char *const names[] = {
     [AUDIT] = (char *)"audit",
     [AUDIT_SYNC] = (char *)"audit_sync",
     [AUDIT_OPTIONAL] = (char *)"audit_optional",
+    [AUDIT_JOURNAL] = (char *)"audit_journal",
     [KEY_FILE] = (char *)"key_file",
     [IDENTITY] = (char *)"identity",
     [UNLOCK_COMMAND] = (char *)"unlock_command",
@@ -168,6 +171,8 @@ static bool set(struct options *o, int which, char *value)
         valid = o->audit_sync || strcmp(value, "batch") == 0;
     } else if (which == AUDIT_OPTIONAL)
         o->audit_optional = true;
+    else if (which == AUDIT_JOURNAL)
+        o->audit_journal = true;
     else if (which == KEY_FILE)
         o->key_file = value;
     else if (which == IDENTITY)

@@ -26,6 +26,7 @@ struct options {
     unsigned workers;
     bool audit_sync;     /* each line is made durable before the answer */
     bool audit_optional; /* answer what can't be recorded, too */
+    bool audit_journal;  /* send the journal copies of the record's lines */
     bool allow_other;
     bool allow_swap;
     bool direct_io;

@@ -3,6 +3,7 @@
  */
 #include "prepare.h"
 #include "anchor.h"
+#include "audit_journal.h"
 #include "log.h"
 
 #include <errno.h>
@@ -84,6 +85,20 @@ enum store_err prepare_anchor(const struct options *options, const char *store,
     return err;
 }
 
+/* Where the options or the environment ask for copies: it is to be seen now that they go nowhere.
+ */
+static bool prepare_journal(const struct options *options, struct supervisor *s)
+{
+    if (!options->audit_journal && named_by(NULL, AUDIT_JOURNAL_VARIABLE) == NULL)
+        return true;
+    enum audit_journal_kind kind = audit_journal_find(&s->journal_fd);
+    s->handoff.audit_journal = kind;
+    if (kind == AUDIT_JOURNAL_NONE)
+        log_error("cannot send the record to the journal: nothing takes it at " AUDIT_JOURNAL_SOCKET
+                  " or " AUDIT_SYSLOG_SOCKET "; start one, or leave out 'audit_journal'");
+    return kind != AUDIT_JOURNAL_NONE;
+}
+
 bool prepare_reads(const struct options *options, const char *store, struct supervisor *s)
 {
     const char *name = named_by(options->audit, AUDIT_VARIABLE);
@@ -91,5 +106,7 @@ bool prepare_reads(const struct options *options, const char *store, struct supe
     s->handoff.audit_none = name && strcmp(name, AUDIT_NONE) == 0;
     s->reads.store = store;
     s->reads.name = name;
-    return s->handoff.audit_none || reads_file_open(&s->reads) || options->audit_optional;
+    if (s->handoff.audit_none)
+        return true;
+    return prepare_journal(options, s) && (reads_file_open(&s->reads) || options->audit_optional);
 }

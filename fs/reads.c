@@ -5,6 +5,7 @@
  * Lock order: `file`, shared by those that append, then `lock`.
  */
 #include "reads.h"
+#include "audit_journal.h"
 #include "clock.h"
 #include "log.h"
 #include "loop.h"
@@ -31,6 +32,8 @@ struct reads {
     _Atomic enum store_err failed;   /* why the last line was not written; 0: it was */
     _Atomic enum store_err unsynced; /* why the last sync failed; 0: it did not */
     _Atomic bool dirty;              /* there is something to sync, or a flood to end */
+    uint64_t lost;                   /* copies, when that was last looked at, */
+    bool losing;                     /* and whether it was so then: the thread's */
     _Atomic bool stopped;
     sem_t wake;
     pthread_t thread;
@@ -307,6 +310,25 @@ void reads_tell(struct reads *r, enum audit_event event, const char *detail)
 
 /* ---- The thread and the file --------------------------------------------- */
 
+/* Say once that copies get lost, and once that they don't any more. */
+static void note_journal(struct reads *r)
+{
+    int error;
+
+    if (r->options.journal == NULL)
+        return;
+    uint64_t lost = audit_journal_lost(r->options.journal, &error);
+    bool losing = lost > r->lost;
+    if (losing && !r->losing)
+        log_error("lines of the record don't get to the journal: %s; the file has them",
+                  strerror(error));
+    else if (r->losing && !losing)
+        log_line("lines of the record get to the journal again; %llu have not so far",
+                 (unsigned long long)lost);
+    r->losing = losing;
+    r->lost = lost;
+}
+
 static void sync_now(struct reads *r)
 {
     pthread_rwlock_rdlock(&r->file);
@@ -324,6 +346,7 @@ static void sync_now(struct reads *r)
     }
     r->dirty = r->dirty || left;
     pthread_rwlock_unlock(&r->file);
+    note_journal(r);
 }
 
 /* A while after the first line, so that many share a sync. */
@@ -366,6 +389,7 @@ void reads_use(struct reads *r, int fd)
         log_error("the end of the former record of reads of '%s' may not be durable",
                   store_path(r->store));
     audit_log_free(r->log);
+    audit_log_copy(log, r->options.journal);
     r->log = log;
     r->kept->lost = false;
     pthread_rwlock_unlock(&r->file);

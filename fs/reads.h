@@ -17,6 +17,7 @@ struct reads_options {
     bool none;     /* there is no record: every function does nothing */
     bool sync;     /* make each line durable before its answer, not only within a second */
     bool optional; /* answer, too, what can't be recorded, and tell later how much that was */
+    struct audit_journal *journal; /* gets copies, or NULL; must outlive the reads */
 };
 
 /*

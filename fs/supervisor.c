@@ -108,8 +108,9 @@ bool supervisor_start_worker(struct supervisor *s)
         reads->heads[reads->head % 2] = s->reads.known;
     pid_t pid = fork();
     if (pid == 0) {
-        const int fds[] = {sockets[1],   s->device_fd,           s->kept_fd, s->notifier_sockets[0],
-                           s->anchor_fd, s->resolver_sockets[0], s->reads.fd};
+        const int fds[] = {
+            sockets[1],   s->device_fd,           s->kept_fd,  s->notifier_sockets[0],
+            s->anchor_fd, s->resolver_sockets[0], s->reads.fd, s->journal_fd};
         become(s, WORKER_NAME, fds, HANDOFF_END - FIRST_FD);
     }
     close(sockets[1]);
@@ -496,6 +497,8 @@ void supervisor_release(struct supervisor *s)
     if (s->anchor_fd >= 0)
         close(s->anchor_fd);
     reads_file_close(&s->reads);
+    if (s->journal_fd >= 0)
+        close(s->journal_fd);
     if (s->executable_fd >= 0)
         close(s->executable_fd);
 }

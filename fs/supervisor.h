@@ -23,6 +23,7 @@ struct supervisor {
     bool anchor_in_memory;   /* no writer knows of it, so a rekey does not seal it anew */
     int other_anchor_fd;     /* the one that goes with other_key then; -1 */
     struct reads_file reads; /* the same for all workers, too */
+    int journal_fd;          /* for copies of its lines; -1: there are none */
     int kept_fd;
     struct kept *kept;
     int executable_fd; /* what workers run, whatever is at its path by now */
@@ -48,14 +49,14 @@ struct supervisor {
     int64_t notifier_started_ms;
 };
 
-#define SUPERVISOR_INIT                                                               \
-    {                                                                                 \
-        .device_fd = -1, .anchor_fd = -1, .other_anchor_fd = -1, .reads = {.fd = -1}, \
-        .kept_fd = -1, .executable_fd = -1, .socket = -1, .private_fd = -1,           \
-        .resolver_sockets = {-1, -1}, .notifier_sockets = {                           \
-            -1,                                                                       \
-            -1                                                                        \
-        }                                                                             \
+#define SUPERVISOR_INIT                                                                       \
+    {                                                                                         \
+        .device_fd = -1, .anchor_fd = -1, .other_anchor_fd = -1, .reads = {.fd = -1},         \
+        .journal_fd = -1, .kept_fd = -1, .executable_fd = -1, .socket = -1, .private_fd = -1, \
+        .resolver_sockets = {-1, -1}, .notifier_sockets = {                                   \
+            -1,                                                                               \
+            -1                                                                                \
+        }                                                                                     \
     }
 
 /* Both return false after one line on standard error. */

@@ -4,6 +4,7 @@
  */
 #include "worker.h"
 #include "anchor.h"
+#include "audit_journal.h"
 #include "callers.h"
 #include "changes.h"
 #include "clock.h"
@@ -207,13 +208,25 @@ static struct kept *map_kept(void)
 static int serve_recorded(struct serving *s, int watch_fd, const struct handoff *handoff,
                           int signals)
 {
+    struct audit_journal *journal = NULL;
+    bool copies = handoff->audit_journal != AUDIT_JOURNAL_NONE;
+
+    if (copies)
+        journal = audit_journal_new((enum audit_journal_kind)handoff->audit_journal,
+                                    HANDOFF_JOURNAL, "secretfs", handoff->store);
+    if (copies && journal == NULL) {
+        log_system_error("send to", "the journal", ENOMEM);
+        return STATUS_FAILED;
+    }
     const struct reads_options options = {.none = handoff->audit_none,
                                           .sync = handoff->audit_sync,
-                                          .optional = handoff->audit_optional};
+                                          .optional = handoff->audit_optional,
+                                          .journal = journal};
     int fd = fcntl(HANDOFF_AUDIT, F_GETFD) < 0 ? -1 : HANDOFF_AUDIT;
     s->reads = reads_start(s->store, fd, &s->kept->reads, s->callers, &options);
     int status = s->reads ? serve_store(s, watch_fd, handoff, signals) : STATUS_FAILED;
     reads_stop(s->reads);
+    audit_journal_free(journal);
     return status;
 }
 

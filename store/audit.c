@@ -7,6 +7,7 @@
  * taken with the other held.
  */
 #include "audit.h"
+#include "audit_journal.h"
 #include "audit_line.h"
 #include "audit_tail.h"
 #include "fault.h"
@@ -31,6 +32,7 @@ struct audit_log {
     uint64_t end; /* where the line of `head` ends */
     bool open;    /* what stands before `end` has no newline, since something was cut off */
     bool tampered;
+    struct audit_journal *journal; /* for copies, or NULL */
     struct audit_clock clock;
     char line[1 + AUDIT_LINE_MAX]; /* the first byte for a newline before it */
     char buffer[BUFFER_BYTES];
@@ -108,6 +110,11 @@ void audit_log_free(struct audit_log *log)
     pthread_mutex_destroy(&log->sync_lock);
     pthread_mutex_destroy(&log->lock);
     free(log);
+}
+
+void audit_log_copy(struct audit_log *log, struct audit_journal *journal)
+{
+    log->journal = journal;
 }
 
 /* ---- What others appended ------------------------------------------------ */
@@ -223,14 +230,19 @@ static enum store_err append(struct audit_log *log, const struct audit_entry *en
     if (err)
         return err;
     place.begin = log->end;
+    uint64_t sequence = log->head.number + 1;
     size_t len =
         audit_line_write(log->keys, &log->head, &log->clock, entry, log->line + 1, place.chain);
     if (before)
         before(arg, &place);
     err = write_whole(log, len, size, place.chain);
-    if (!err)
-        atomic_fetch_add(&log->appended, 1);
-    return err;
+    if (err)
+        return err;
+    atomic_fetch_add(&log->appended, 1);
+    if (log->journal)
+        audit_journal_send(log->journal,
+                           &(struct audit_copy){entry, sequence, place.chain, log->line + 1, len});
+    return STORE_OK;
 }
 
 enum store_err audit_append(struct audit_log *log, const struct audit_entry *entry,

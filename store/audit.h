@@ -97,6 +97,7 @@ struct audit_entry {
 };
 
 struct audit_log;
+struct audit_journal;
 
 /*
  * Append to `fd`, which the log owns from here on, also on failure; it was opened with O_RDWR and
@@ -114,6 +115,10 @@ STORE_CHECKED enum store_err audit_log_new(struct store *store, int fd,
 
 /* Wait for nobody, sync nothing. NULL is allowed. */
 void audit_log_free(struct audit_log *log);
+
+/* Send a copy of each line that is appended from here on (audit_journal.h), NULL: of none. What
+ * sends them must outlive the log. Call it before there are other threads. */
+void audit_log_copy(struct audit_log *log, struct audit_journal *journal);
 
 /*
  * Append one line. `before`, if not NULL, is called with its place under the log's mutex before

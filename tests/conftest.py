@@ -36,8 +36,8 @@ def machine():
     for program in (harness.SECRETCTL, harness.SECRETFS):
         assert program.exists(), f"{program} is not built; see tests/README.md"
     for variable in (
-        "SECRETFS_STORE", "SECRETFS_ANCHOR", "SECRETFS_AUDIT", "SECRETFS_KEY_FILE", "SECRETFS_IDENTITY",
-        "CREDENTIALS_DIRECTORY",
+        "SECRETFS_STORE", "SECRETFS_ANCHOR", "SECRETFS_AUDIT", "SECRETFS_AUDIT_JOURNAL", "SECRETFS_KEY_FILE",
+        "SECRETFS_IDENTITY", "CREDENTIALS_DIRECTORY",
     ):
         os.environ.pop(variable, None)
     os.umask(0o022)

@@ -173,6 +173,16 @@ def mount_namespace():
         os.chdir(here)
 
 
+DEVICES = {"fuse": (10, 229), "null": (1, 3), "urandom": (1, 9)}
+
+
+def make_bare_dev():
+    """In a mount namespace of the test's own: a /dev with what the programs need, and no syslog."""
+    run(["mount", "-t", "tmpfs", "none", "/dev"])
+    for name, (major, minor) in DEVICES.items():
+        os.mknod(f"/dev/{name}", 0o666 | 0o020000, os.makedev(major, minor))
+
+
 class Child:
     """A function running in a forked process, of another user where one is given."""
 

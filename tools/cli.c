@@ -8,7 +8,7 @@
 #include "cli.h"
 
 #include "anchor.h"
-#include "audit.h"
+#include "audit_journal.h"
 #include "credential.h"
 #include "text.h"
 
@@ -27,6 +27,8 @@ const struct cli_option cli_common_options[] = {
      "' beside the store)"},
     {CLI_OPTION_AUDIT, "audit", "F",
      "record in this file, or '" AUDIT_NONE "' (default $" AUDIT_VARIABLE ")"},
+    {CLI_OPTION_AUDIT_JOURNAL, "audit-journal", NULL,
+     "and in the journal, too (also where $" AUDIT_JOURNAL_VARIABLE " is set)"},
     {CLI_OPTION_KEY_FILE, "key-file", "F",
      "the key file (default $" CREDENTIAL_KEY_FILE_VARIABLE
      ", $CREDENTIALS_DIRECTORY/" CREDENTIAL_NAME ", " CREDENTIAL_KEY_FILE ")"},
@@ -124,6 +126,9 @@ static enum status take_common(struct cli *cli, const struct cli_option *option,
         break;
     case CLI_OPTION_AUDIT:
         cli->audit = arg;
+        break;
+    case CLI_OPTION_AUDIT_JOURNAL:
+        cli->audit_journal = true;
         break;
     case CLI_OPTION_KEY_FILE:
         cli->key_file = arg;
@@ -261,6 +266,7 @@ static void apply_environment(struct cli *cli)
         cli->anchor = environment(ANCHOR_VARIABLE);
     if (!cli->audit)
         cli->audit = environment(AUDIT_VARIABLE);
+    cli->audit_journal |= environment(AUDIT_JOURNAL_VARIABLE) != NULL;
 }
 
 /* How many ways to unlock the store are named. */

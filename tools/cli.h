@@ -31,6 +31,7 @@ enum cli_key {
     CLI_OPTION_STORE = 256,
     CLI_OPTION_ANCHOR,
     CLI_OPTION_AUDIT,
+    CLI_OPTION_AUDIT_JOURNAL,
     CLI_OPTION_KEY_FILE,
     CLI_OPTION_PASSPHRASE_FD,
     CLI_OPTION_IDENTITY,
@@ -81,6 +82,7 @@ struct cli {
     const char *store_path;
     const char *anchor;         /* its folder, or NULL for the one beside the store */
     const char *audit;          /* the file of its record, "none", or NULL for the default */
+    bool audit_journal;         /* send the journal copies of its lines */
     const char *key_file;       /* or NULL; of these four one is given at most */
     const char *identity;       /* or NULL */
     const char *unlock_command; /* or NULL */

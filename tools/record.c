@@ -4,6 +4,7 @@
  */
 #include "record.h"
 
+#include "audit_journal.h"
 #include "auto.h"
 #include "identity.h"
 #include "text.h"
@@ -14,6 +15,7 @@
 
 struct record {
     struct audit_log *log;
+    struct audit_journal *journal; /* for copies, or NULL */
     struct identity identity;
     struct audit_actor who;
 };
@@ -63,6 +65,21 @@ static void find_who(struct record *record)
     who->container = known(record->identity.container);
 }
 
+/* The file is what counts: where the journal can't be had, the command goes on. */
+static void copy_to_journal(const struct cli *cli, struct record *record)
+{
+    int fd;
+    enum audit_journal_kind kind = audit_journal_find(&fd);
+
+    if (kind != AUDIT_JOURNAL_NONE)
+        record->journal = audit_journal_new(kind, fd, "secretctl", store_path(cli->store));
+    if (record->journal)
+        audit_log_copy(record->log, record->journal);
+    else
+        fail_remark("lines of the record don't get to the journal: nothing takes them "
+                    "at " AUDIT_JOURNAL_SOCKET " or " AUDIT_SYSLOG_SOCKET);
+}
+
 static enum store_err open_log(const struct cli *cli, struct record *record)
 {
     struct audit_head before;
@@ -87,6 +104,8 @@ enum status record_begin(struct cli *cli)
     enum store_err err = open_log(cli, cli->record);
     if (err != STORE_OK)
         return fail_store(&task, err);
+    if (cli->audit_journal)
+        copy_to_journal(cli, cli->record);
     if (audit_tampered(cli->record->log))
         fail_remark("lines are missing at the end of the record; see 'secretctl audit verify'");
     audit_use(cli->store, cli->record->log, &cli->record->who);
@@ -127,9 +146,14 @@ enum status record_read(struct cli *cli, const struct task *task, uint32_t numbe
 
 void record_end(struct cli *cli)
 {
+    int error;
+
     if (cli->record == NULL)
         return;
+    if (cli->record->journal && audit_journal_lost(cli->record->journal, &error))
+        fail_remark("not all lines of the record got to the journal, which did not take them");
     audit_log_free(cli->record->log);
+    audit_journal_free(cli->record->journal);
     free(cli->record);
     cli->record = NULL;
 }

@@ -9,10 +9,10 @@ from harness import ROOT, SECRETCTL, SECRETFS, run
 PUBLIC_HEADERS = {
     "store.h", "changes.h", "error.h", "policy.h", "secmem.h", "control.h", "identity.h",
     "credential.h", "rotation.h", "clock.h", "rekey.h", "slots.h", "recipient.h", "anchor.h",
-    "program.h", "rules.h", "audit.h", "audit_verify.h", "grow.h", "passing.h", "utf8.h",
+    "program.h", "rules.h", "audit.h", "audit_journal.h", "audit_verify.h", "grow.h", "passing.h", "utf8.h",
 }
 COMMON = {
-    "--store", "--anchor", "--audit", "--key-file", "--passphrase-fd", "--identity", "--unlock-command",
+    "--store", "--anchor", "--audit", "--audit-journal", "--key-file", "--passphrase-fd", "--identity", "--unlock-command",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 

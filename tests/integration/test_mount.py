@@ -24,6 +24,7 @@ from harness import (
     error_of,
     eventually,
     kill_if_lives,
+    make_bare_dev,
     mount_namespace,
     mounted,
     mounts_below,
@@ -33,8 +34,6 @@ from harness import (
     worker_of,
 )
 
-DEVICES = {"fuse": (10, 229), "null": (1, 3), "urandom": (1, 9)}
-
 
 @pytest.fixture
 def private(folder):
@@ -42,11 +41,9 @@ def private(folder):
     daemons = []
     try:
         with mount_namespace():
-            for place in ("/sbin", "/dev"):
-                run(["mount", "-t", "tmpfs", "none", place])
+            run(["mount", "-t", "tmpfs", "none", "/sbin"])
             os.symlink(SECRETFS, "/sbin/mount.fuse.secretfs")
-            for name, (major, minor) in DEVICES.items():
-                os.mknod(f"/dev/{name}", 0o666 | 0o020000, os.makedev(major, minor))
+            make_bare_dev()
             try:
                 yield
             finally:
