@@ -127,7 +127,7 @@ struct kept_flood {
 /* What reads.c has to know of a former worker. */
 struct kept_reads {
     struct audit_head heads[2];  /* the record's end, as last seen, */
-    _Atomic uint32_t head;       /* and which of the two it is */
+    _Atomic uint32_t head;       /* in which of the two: a count of how often it was set */
     _Atomic uint64_t unrecorded; /* what was answered and not recorded */
     _Atomic bool lost;           /* the file is gone: the supervisor is to look for it */
     _Atomic bool ending;         /* the daemon ends, not only this worker */

@@ -176,12 +176,11 @@ static bool upgrade(struct daemon *d, int *ret_error)
 static struct control_reply reply_of(const struct daemon *d)
 {
     const struct supervisor *s = &d->supervisor;
-    struct control_reply reply = {.restarts = s->restarts,
-                                  .generation = s->kept->applied,
-                                  .unrecorded = s->kept->reads.unrecorded};
+    struct control_reply reply = {.restarts = s->restarts, .generation = s->kept->applied};
     snprintf(reply.mountpoint, sizeof reply.mountpoint, "%s", d->mount.path);
     degraded_tell(s->kept, &reply);
     counts_tell(&s->kept->counts, &reply);
+    reads_file_tell(&s->reads, &s->kept->reads, &reply);
     return reply;
 }
 

@@ -108,5 +108,6 @@ bool prepare_reads(const struct options *options, const char *store, struct supe
     s->reads.name = name;
     if (s->handoff.audit_none)
         return true;
+    reads_file_find_place(&s->reads);
     return prepare_journal(options, s) && (reads_file_open(&s->reads) || options->audit_optional);
 }

@@ -75,7 +75,7 @@ static void keep_head(struct reads *r)
     uint32_t now = kept->head % 2;
     if (head.number > kept->heads[now].number) {
         kept->heads[!now] = head;
-        kept->head = !now;
+        kept->head++;
     }
     pthread_mutex_unlock(&r->lock);
 }

@@ -6,15 +6,23 @@
 #include "log.h"
 #include "passing.h"
 
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define LOOK_MS 1000
 
+void reads_file_find_place(struct reads_file *file)
+{
+    if (!audit_file_place(file->store, file->name, file->place))
+        file->place[0] = '\0';
+}
+
 static enum store_err open_file(struct reads_file *file, enum audit_missing missing)
 {
     int fd = -1;
-    enum store_err err = audit_file_open(file->store, file->name, missing, &fd, &file->known);
+    const char *name = file->place[0] ? file->place : file->name;
+    enum store_err err = audit_file_open(file->store, name, missing, &fd, &file->known);
 
     if (err)
         return err;
@@ -50,6 +58,28 @@ bool reads_file_send(const struct reads_file *file, int socket)
     const char word = HANDOFF_RECORD;
 
     return passing_send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL, file->fd) == 1;
+}
+
+/* The worker may set the other one meanwhile, and this one only after that. */
+static struct audit_head head_of(const struct kept_reads *kept)
+{
+    struct audit_head head;
+    uint32_t count;
+
+    do {
+        count = kept->head;
+        head = kept->heads[count % 2];
+        atomic_thread_fence(memory_order_acquire);
+    } while (count != kept->head);
+    return head;
+}
+
+void reads_file_tell(const struct reads_file *file, const struct kept_reads *kept,
+                     struct control_reply *ret_reply)
+{
+    memcpy(ret_reply->record, file->place, sizeof ret_reply->record);
+    ret_reply->record_end = head_of(kept);
+    ret_reply->unrecorded = kept->unrecorded;
 }
 
 void reads_file_close(struct reads_file *file)

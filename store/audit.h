@@ -15,6 +15,8 @@
 
 #include "store.h"
 
+#include <limits.h>
+
 #define AUDIT_VARIABLE "SECRETFS_AUDIT"
 #define AUDIT_NONE "none"         /* in place of a file's name: nothing is recorded */
 #define AUDIT_OBJECT "the record" /* as which store_fault() names it */
@@ -158,6 +160,10 @@ bool audit_tampered(struct audit_log *log);
  * out of memory; the caller frees it.
  */
 char *audit_file_name(const char *path, const char *file);
+
+/* The same as an absolute path, without symlinks but for its last name. False where its folder
+ * can't be found. */
+bool audit_file_place(const char *path, const char *file, char ret_place[static PATH_MAX]);
 
 /* What to do where the record is missing. A new one is 0600 and the store's owner's. */
 enum audit_missing {

@@ -191,6 +191,20 @@ void audit_files_release(struct audit_files *files)
     *files = (struct audit_files){0};
 }
 
+bool audit_file_place(const char *path, const char *file, char ret_place[static PATH_MAX])
+{
+    const char *base;
+    char *name = audit_file_name(path, file);
+    char *directory = name ? folder_of(name, &base) : NULL;
+    char *real = directory ? realpath(directory, NULL) : NULL;
+    int len = real ? snprintf(ret_place, PATH_MAX, "%s/%s", real[1] ? real : "", base) : PATH_MAX;
+
+    free(real);
+    free(directory);
+    free(name);
+    return len < PATH_MAX;
+}
+
 /* ---- Opening ------------------------------------------------------------- */
 
 /* What root makes is the store's owner's. */

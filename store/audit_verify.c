@@ -28,11 +28,21 @@ struct state {
     unsigned char chain[AUDIT_HASH_BYTES]; /* of the line that led to it; zeros for a piece */
 };
 
+/* An end that the record has had: it is to be met with. */
+struct known {
+    struct audit_head head;
+    bool met;
+    enum audit_flaw flaw; /* if another state has its number: what that tells, and where it was; */
+    size_t file; /* lines that came late to a file may have it, and the next file this one */
+    uint64_t line;
+};
+
 struct verifier {
     struct audit_report *report;
     struct audit_keys keys;
-    struct audit_checkpoint checkpoint; /* its time is 0 once it was passed */
-    struct state *states;               /* by number, modulo STATES */
+    struct known *ends; /* that of the last commit and those that were given */
+    size_t end_count;
+    struct state *states; /* by number, modulo STATES */
     char *buffer;
 
     struct audit_head head;
@@ -51,14 +61,21 @@ static struct state *state_of(const struct verifier *v, uint64_t number)
     return &v->states[number % STATES];
 }
 
-static void flaw(struct verifier *v, enum audit_flaw what, uint64_t missing)
+/* The line to blame for it. */
+static void place_of(const struct verifier *v, enum audit_flaw what, size_t *ret_file,
+                     uint64_t *ret_line)
 {
     bool piece = what == AUDIT_FLAW_CHANGED && v->uncovered;
 
+    *ret_file = piece ? v->piece_file : v->file;
+    *ret_line = piece ? v->piece_line : v->line;
+}
+
+static void flaw(struct verifier *v, enum audit_flaw what, uint64_t missing)
+{
     v->report->flaw = what;
-    v->report->file = piece ? v->piece_file : v->file;
-    v->report->line = piece ? v->piece_line : v->line;
     v->report->missing = missing;
+    place_of(v, what, &v->report->file, &v->report->line);
 }
 
 /* ---- A line -------------------------------------------------------------- */
@@ -143,15 +160,18 @@ static void note_piece(struct verifier *v)
     v->piece_line = v->line;
 }
 
-/* Whether the last commit saw the same chain. */
-static void pass_checkpoint(struct verifier *v)
+/* Whether an end that is known was here. */
+static void pass_ends(struct verifier *v)
 {
-    if (v->checkpoint.time_ns == 0 || v->head.number != v->checkpoint.head.number)
-        return;
-    v->checkpoint.time_ns = 0;
-    if (v->known <= v->head.number &&
-        memcmp(v->checkpoint.head.hash, v->head.hash, sizeof v->head.hash) != 0)
-        flaw(v, v->uncovered ? AUDIT_FLAW_CHANGED : AUDIT_FLAW_CUT, 0);
+    for (size_t i = 0; i < v->end_count; i++) {
+        struct known *end = &v->ends[i];
+        if (end->head.number != v->head.number)
+            continue;
+        end->met |= v->known > v->head.number ||
+                    memcmp(end->head.hash, v->head.hash, sizeof v->head.hash) == 0;
+        end->flaw = v->uncovered ? AUDIT_FLAW_CHANGED : AUDIT_FLAW_CUT;
+        place_of(v, end->flaw, &end->file, &end->line);
+    }
 }
 
 static void take_line(struct verifier *v, const char *line, size_t len)
@@ -179,7 +199,7 @@ static void take_line(struct verifier *v, const char *line, size_t len)
         if (report->lines++ == 0)
             copy_time(line, report->last);
     }
-    pass_checkpoint(v);
+    pass_ends(v);
 }
 
 /* ---- A file -------------------------------------------------------------- */
@@ -287,43 +307,63 @@ static enum store_err verify_file(struct verifier *v, int fd)
 
 /* ---- The whole ----------------------------------------------------------- */
 
-static void finish(struct verifier *v)
+/* What an end tells that was not met. What is wrong in the same file comes after it. */
+static void judge_end(struct verifier *v, const struct known *end)
 {
-    const struct audit_head *last = &v->checkpoint.head;
+    struct audit_report *report = v->report;
+    uint64_t before = report->flaw == AUDIT_FLAW_CUT ? report->missing : 0;
 
-    if (v->report->flaw || v->checkpoint.time_ns == 0 || last->number <= v->head.number)
-        return;
-    flaw(v, AUDIT_FLAW_CUT, last->number - v->head.number);
+    if (end->flaw && (!report->flaw || report->file == end->file)) {
+        report->flaw = end->flaw;
+        report->file = end->file;
+        report->line = end->line;
+        report->missing = 0;
+    } else if ((!report->flaw || before > 0) && end->head.number > v->head.number + before) {
+        flaw(v, AUDIT_FLAW_CUT, end->head.number - v->head.number);
+    }
 }
 
-static enum store_err begin(struct verifier *v, struct store *store)
+static void finish(struct verifier *v)
+{
+    for (size_t i = 0; i < v->end_count; i++)
+        if (!v->ends[i].met)
+            judge_end(v, &v->ends[i]);
+}
+
+static enum store_err begin(struct verifier *v, struct store *store,
+                            const struct audit_evidence *evidence)
 {
     pthread_rwlock_rdlock(&store->lock);
     struct root_record root = store->root;
     pthread_rwlock_unlock(&store->lock);
 
-    v->checkpoint = root.checkpoint;
+    v->ends = calloc(evidence->end_count + 1, sizeof *v->ends);
     v->states = calloc(STATES, sizeof *v->states);
     v->buffer = malloc(BUFFER_BYTES);
-    if (v->states == NULL || v->buffer == NULL)
+    if (v->ends == NULL || v->states == NULL || v->buffer == NULL)
         return fault(STORE_ERR_NO_MEMORY, "verify", "the record", NULL);
+    for (size_t i = 0; i < evidence->end_count; i++)
+        v->ends[v->end_count++].head = evidence->ends[i];
+    if (root.checkpoint.time_ns)
+        v->ends[v->end_count++].head = root.checkpoint.head;
     return audit_keys_open(&store->keys, &root, &v->keys);
 }
 
-enum store_err audit_verify(struct store *store, const int *files, size_t count,
+enum store_err audit_verify(struct store *store, const struct audit_evidence *evidence,
                             struct audit_report *ret_report)
 {
     struct verifier v = {.report = ret_report, .keys = {.bytes = SECBUF_INIT}};
 
     *ret_report = (struct audit_report){0};
-    enum store_err err = begin(&v, store);
-    for (; !err && v.file < count && !ret_report->flaw; v.file++)
-        err = verify_file(&v, files[v.file]);
+    enum store_err err = begin(&v, store, evidence);
+    for (; !err && v.file < evidence->file_count && !ret_report->flaw; v.file++)
+        err = verify_file(&v, evidence->files[v.file]);
     if (!err && v.file > 0 && !ret_report->flaw)
         v.file--;
     if (!err)
         finish(&v);
     audit_keys_release(&v.keys);
+    free(v.ends);
     free(v.buffer);
     free(v.states);
     return err;

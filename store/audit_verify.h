@@ -32,12 +32,21 @@ struct audit_report {
     uint64_t missing; /* MISSING and CUT: how many lines; 0: not known */
 };
 
+/* The files of a record, the oldest first, and what is known of it beside the store. */
+struct audit_evidence {
+    const int *files;
+    size_t file_count;
+    const struct audit_head *ends; /* that it has had before the files were opened */
+    size_t end_count;
+};
+
 /*
- * Check every line of the files, the oldest first, against the keys of `store`, which is loaded,
- * those of before its rekeys, and what its last commit saw of the record.
+ * Check every line against the keys of `store`, which is loaded, those of before its rekeys, what
+ * its last commit saw of the record, and the ends that it has had.
  * errors: IO, NO_MEMORY, INTEGRITY (of the store); a bad line is none
  */
-STORE_CHECKED enum store_err audit_verify(struct store *store, const int *files, size_t count,
+STORE_CHECKED enum store_err audit_verify(struct store *store,
+                                          const struct audit_evidence *evidence,
                                           struct audit_report *ret_report);
 
 #endif

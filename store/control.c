@@ -179,7 +179,8 @@ static void take_reply(struct daemons *d, size_t i)
     int error = n < 0 ? errno : 0;
     bool valid = n == (ssize_t)sizeof reply && reply.version == CONTROL_VERSION &&
                  memchr(reply.mountpoint, 0, sizeof reply.mountpoint) != NULL &&
-                 memchr(reply.degraded_why, 0, sizeof reply.degraded_why) != NULL;
+                 memchr(reply.degraded_why, 0, sizeof reply.degraded_why) != NULL &&
+                 memchr(reply.record, 0, sizeof reply.record) != NULL;
 
     if (error == EAGAIN || error == EINTR)
         return;

@@ -7,6 +7,7 @@
 #ifndef STORE_CONTROL_H
 #define STORE_CONTROL_H
 
+#include "audit.h"
 #include "identity.h"
 #include "store.h"
 
@@ -68,8 +69,10 @@ struct control_reply {
     char degraded_why[CONTROL_WHY_BYTES];
     uint64_t counts[CONTROL_COUNTS];
     uint64_t latencies[CONTROL_LATENCIES];
-    uint64_t latency_ns; /* of all together */
-    uint64_t unrecorded; /* reads that were answered and are not on record */
+    uint64_t latency_ns;          /* of all together */
+    uint64_t unrecorded;          /* reads that were answered and are not on record */
+    char record[PATH_MAX];        /* as audit_file_place() tells it; "" for none */
+    struct audit_head record_end; /* as the last line of the daemon's has made or found it */
 };
 
 /*

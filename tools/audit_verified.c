@@ -6,14 +6,54 @@
 #include "audit_query.h"
 #include "audit_verify.h"
 #include "auto.h"
+#include "control.h"
 #include "output.h"
+#include "record.h"
 #include "unlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#define ASK_MS 1000
+#define DAEMONS_MAX 64 /* control.c asks no more */
+
+/* The ends of the record that daemons tell, which write to it. */
+struct told {
+    char place[PATH_MAX]; /* of the record; "": not known */
+    struct audit_head ends[DAEMONS_MAX];
+    size_t count;
+};
+
+static void take_reply(void *arg, const struct control_reply *reply)
+{
+    struct told *told = arg;
+
+    if (reply->error == 0 && told->count < DAEMONS_MAX && strcmp(reply->record, told->place) == 0)
+        told->ends[told->count++] = reply->record_end;
+}
+
+/* Before the files are opened, as lines are added meanwhile. Of files that were named no daemon
+ * knows. */
+static enum status ask_daemons(const struct cli *cli, struct told *ret_told)
+{
+    const struct task task = {"ask the daemons of", cli->store_path};
+    AUTO_FREE char *name = record_name(cli);
+    size_t count;
+
+    if (cli_has(cli, AUDIT_OPTION_FILE))
+        return STATUS_DONE;
+    if (name == NULL)
+        return fail_code(&task, STORE_ERR_NO_MEMORY);
+    if (!audit_file_place(store_path(cli->store), name, ret_told->place))
+        return STATUS_DONE;
+    enum store_err err =
+        control_ask(cli->store, CONTROL_STATUS, 0, ASK_MS, take_reply, ret_told, &count);
+    return err == STORE_OK ? STATUS_DONE : fail_store(&task, err);
+}
 
 static const char *flaw_word(enum audit_flaw flaw)
 {
@@ -60,7 +100,7 @@ static enum status fail_flaw(const struct audit_report *r, const char *file)
                     "%" PRIu64 " lines are missing behind line %" PRIu64 ", the last one",
                     r->missing, r->line);
     return fail(&task, STATUS_INTEGRITY, next,
-                "others stand for the lines up to %" PRIu64 " that the store knows of", r->line);
+                "others stand for the lines up to %" PRIu64 " that were there", r->line);
 }
 
 static void print_count(uint64_t count, const char *what)
@@ -69,7 +109,7 @@ static void print_count(uint64_t count, const char *what)
         printf("%" PRIu64 " %s\n", count, what);
 }
 
-static void print_report(const struct audit_report *r)
+static void print_report(const struct audit_report *r, const struct told *told)
 {
     if (r->lines == 0)
         puts("the record is empty");
@@ -80,6 +120,10 @@ static void print_report(const struct audit_report *r)
                 "at the beginning can't be checked: what was before them is not here");
     print_count(r->incomplete, "incomplete lines, left by writers that were killed or a full disk");
     print_count(r->late, "lines were written to a file after it had been rotated away");
+    if (told->count == 0)
+        puts("no daemon tells how far it goes: lines that are missing at its end, behind the "
+             "store's "
+             "last commit, can't be noticed");
 }
 
 static json_t *text_or_null(const char *text)
@@ -87,35 +131,39 @@ static json_t *text_or_null(const char *text)
     return text[0] ? json_string(text) : json_null();
 }
 
-static json_t *report_json(const struct audit_report *r, const char *file)
+static json_t *report_json(const struct audit_report *r, const struct told *told, const char *file)
 {
     bool bad = r->flaw != AUDIT_FLAW_NONE;
 
-    return json_pack("{s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "valid", !bad,
+    return json_pack("{s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "valid", !bad,
                      "lines", (json_int_t)r->lines, "first", text_or_null(r->first), "last",
                      text_or_null(r->last), "unchecked", (json_int_t)r->unchecked, "incomplete",
-                     (json_int_t)r->incomplete, "late", (json_int_t)r->late, "flaw",
-                     flaw_word(r->flaw), "file", bad ? json_string(file) : json_null(), "line",
+                     (json_int_t)r->incomplete, "late", (json_int_t)r->late, "daemons",
+                     (json_int_t)told->count, "flaw", flaw_word(r->flaw), "file",
+                     bad ? json_string(file) : json_null(), "line",
                      bad ? json_integer((json_int_t)r->line) : json_null(), "missing",
                      r->missing ? json_integer((json_int_t)r->missing) : json_null());
 }
 
-static enum status verify(const struct cli *cli, const struct audit_files *files, const int *fds)
+static enum status verify(const struct cli *cli, const struct audit_files *files, const int *fds,
+                          const struct told *told)
 {
+    const struct audit_evidence evidence = {fds, files->count, told->ends, told->count};
     const struct task task = {"verify", "the record"};
     struct audit_report report;
-    enum store_err err = audit_verify(cli->store, fds, files->count, &report);
+    enum store_err err = audit_verify(cli->store, &evidence, &report);
     enum status status;
 
     if (err != STORE_OK)
         return fail_store(&task, err);
     status = fail_flaw(&report, files->names[report.file]);
     if (cli->json) {
-        enum status printed = output_json(&task, report_json(&report, files->names[report.file]));
+        enum status printed =
+            output_json(&task, report_json(&report, told, files->names[report.file]));
         return status == STATUS_DONE ? printed : status;
     }
     if (status == STATUS_DONE)
-        print_report(&report);
+        print_report(&report, told);
     return status;
 }
 
@@ -136,9 +184,12 @@ static enum status open_all(struct audit_files *files, int *ret_fds)
 enum status audit_verify_run(struct cli *cli)
 {
     struct audit_files files = {0};
+    struct told told = {.count = 0};
     enum status status = unlock_store(cli, STORE_READ_ONLY);
     int *fds = NULL;
 
+    if (status == STATUS_DONE)
+        status = ask_daemons(cli, &told);
     if (status == STATUS_DONE)
         status = audit_query_files(cli, &files);
     if (status == STATUS_DONE)
@@ -150,7 +201,7 @@ enum status audit_verify_run(struct cli *cli)
         status = fds ? open_all(&files, fds)
                      : fail_code(&(struct task){"verify", "the record"}, STORE_ERR_NO_MEMORY);
     if (status == STATUS_DONE)
-        status = verify(cli, &files, fds);
+        status = verify(cli, &files, fds, &told);
     for (size_t i = 0; fds && i < count; i++)
         if (fds[i] >= 0)
             close(fds[i]);

@@ -68,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct store *store = keyed_store();
     int fd = fresh_file();
+    const struct audit_evidence evidence = {&fd, 1, NULL, 0};
     struct audit_report report;
     struct audit_head head;
     uint64_t end = 0;
@@ -75,8 +76,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     FUZZ_PROMISE(write(fd, data, len) == (ssize_t)len);
     FUZZ_PROMISE(audit_tail_find(fd, &found, &head, &end) == STORE_OK && end <= len);
-    FUZZ_PROMISE(audit_verify(store, &fd, 1, &report) == STORE_OK);
+    FUZZ_PROMISE(audit_verify(store, &evidence, &report) == STORE_OK);
     append(store, fd);
-    FUZZ_PROMISE(audit_verify(store, &fd, 1, &report) == STORE_OK);
+    FUZZ_PROMISE(audit_verify(store, &evidence, &report) == STORE_OK);
     return 0;
 }

@@ -12,6 +12,7 @@ import pytest
 
 from harness import (
     FAILED,
+    INTEGRITY,
     SECRETFS,
     USAGE,
     Child,
@@ -418,6 +419,58 @@ def test_options(store, mount, folder):
     for option in ("audit_sync=never", "audit_sync", "audit="):
         done = run([SECRETFS, "-o", option, store.path, folder], status=USAGE)
         assert "audit" in one_line(done.stderr, "secretfs")
+
+
+# ---- Lines that are cut off the end -----------------------------------------
+
+
+def read_and_cut(store, served, count):
+    """Let `count` lines disappear behind the store's last commit."""
+    for _ in range(count + 1):
+        read(served.path / "a")
+    whole = store.audit.read_bytes().splitlines(True)
+    store.audit.write_bytes(b"".join(whole[:-count]))
+    return len(whole) - count
+
+
+def verified(store, status=0):
+    return json.loads(run(store.argv("audit", "verify", "--json"), status=status).stdout)
+
+
+def test_a_daemon_tells_how_far_the_record_goes(store, mount):
+    store.put("a", b"value")
+    first, second = mount(), mount()  # of two, one may know of more
+    assert read(second.path / "a") == b"value"
+    assert verified(store)["daemons"] == 2 and b"no daemon" not in store.ctl("audit", "verify")
+    last = read_and_cut(store, first, 2)
+    report = verified(store, INTEGRITY)
+    assert (report["flaw"], report["line"], report["missing"]) == ("cut", last, 2)
+    assert f"2 lines are missing behind line {last}" in store.refuses(INTEGRITY, "audit", "verify")
+    kill_worker(first)  # which does not change what was known
+    assert verified(store, INTEGRITY)["flaw"] in ("cut", "missing")
+
+
+def test_without_a_daemon_nobody_knows(store, mount):
+    store.put("a", b"value")
+    served = mount()
+    served.killed()
+    assert verified(store)["daemons"] == 0
+    assert b"no daemon tells how far it goes" in store.ctl("audit", "verify")
+
+
+def test_a_daemon_with_another_record_tells_nothing_of_this_one(store, mount, folder):
+    store.put("a", b"value")
+    elsewhere = folder / "elsewhere.jsonl"
+    served = mount(f"audit={elsewhere}")
+    for _ in range(3):
+        read(served.path / "a")
+    assert verified(store)["daemons"] == 0
+    report = json.loads(store.ctl("audit", "verify", "--json", "--audit", folder / "." / elsewhere.name))
+    assert report["daemons"] == 1
+    store.audit = elsewhere
+    read_and_cut(store, served, 1)
+    store.refuses(INTEGRITY, "audit", "verify", "--audit", elsewhere)
+    store.ctl("audit", "verify", "--file", elsewhere)  # a copy somewhere has an end of its own
 
 
 # ---- Durable, or none -------------------------------------------------------

@@ -90,17 +90,25 @@ static void append_text(const char *path, const char *text)
     close(fd);
 }
 
-static struct audit_report verify(struct store *s, const char *path, const char *next)
+/* With an end that somebody knows, or NULL. */
+static struct audit_report verify_up_to(struct store *s, const char *path, const char *next,
+                                        const struct audit_head *end)
 {
     struct audit_report report;
     int fds[2] = {open(path, O_RDONLY), next ? open(next, O_RDONLY) : -1};
+    const struct audit_evidence evidence = {fds, next ? 2 : 1, end, end != NULL};
 
     assert_true(fds[0] >= 0);
-    assert_ok(audit_verify(s, fds, next ? 2 : 1, &report));
+    assert_ok(audit_verify(s, &evidence, &report));
     close(fds[0]);
     if (next)
         close(fds[1]);
     return report;
+}
+
+static struct audit_report verify(struct store *s, const char *path, const char *next)
+{
+    return verify_up_to(s, path, next, NULL);
 }
 
 static void assert_right(struct store *s, const char *path, uint64_t lines)
@@ -599,6 +607,66 @@ static void test_rotated_files(void **state)
     store_close(s);
 }
 
+/* An end that somebody knows, as a daemon does, may be in any file, or is missing. */
+static void test_known_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s = open_store(f, STORE_READ_ONLY);
+    const char *path = record_path(f, "audit");
+    const char *rotated = record_path(f, "audit.1");
+    struct audit_log *old = open_log(s, path, NULL);
+
+    append_many(old, 100);
+    struct audit_head head = audit_log_head(old);
+    assert_int_equal(rename(path, rotated), 0);
+    struct audit_log *log = open_log(s, path, &head);
+    append_many(log, 1);
+    struct audit_head end = audit_log_seen(log);
+    assert_int_equal(verify_up_to(s, rotated, path, &head).flaw, AUDIT_FLAW_NONE);
+    assert_int_equal(verify_up_to(s, rotated, path, &end).flaw, AUDIT_FLAW_NONE);
+
+    /* A late line in the old file has the number of the one that is known in the new. */
+    append_many(old, 2);
+    append_many(log, 1);
+    assert_int_equal(verify_up_to(s, rotated, path, &end).flaw, AUDIT_FLAW_NONE);
+    struct audit_head other = end;
+    other.hash[3] ^= 1;
+    struct audit_report report = verify_up_to(s, rotated, path, &other);
+    assert_int_equal(report.flaw, AUDIT_FLAW_CUT);
+    assert_int_equal(report.file, 1);
+    assert_int_equal(report.line, 1);
+    end = audit_log_seen(log);
+    assert_int_equal(truncate(path, 10), 0);
+    report = verify_up_to(s, rotated, path, &end);
+    assert_int_equal(report.flaw, AUDIT_FLAW_CUT);
+    assert_int_equal(report.file, 1);
+    audit_log_free(old);
+    audit_log_free(log);
+    store_close(s);
+}
+
+static void test_the_end_that_is_known_was_cut_off(void **state)
+{
+    struct fixture *f = *state;
+    struct store *s = open_store(f, STORE_READ_ONLY);
+    const char *path = record_path(f, "audit");
+    struct audit_log *log = open_log(s, path, NULL);
+    struct stat st;
+
+    append_many(log, 98);
+    assert_int_equal(stat(path, &st), 0);
+    append_many(log, 2);
+    struct audit_head end = audit_log_seen(log);
+    assert_int_equal(truncate(path, st.st_size), 0);
+    assert_int_equal(verify(s, path, NULL).flaw, AUDIT_FLAW_NONE);
+    struct audit_report report = verify_up_to(s, path, NULL, &end);
+    assert_int_equal(report.flaw, AUDIT_FLAW_CUT);
+    assert_int_equal(report.line, 98);
+    assert_int_equal(report.missing, 2);
+    audit_log_free(log);
+    store_close(s);
+}
+
 /* ---- Tampering ----------------------------------------------------------- */
 
 #define TAMPERED_LINES 100
@@ -763,6 +831,8 @@ int main(void)
         store_test(test_a_file_that_is_full),
         store_test(test_a_file_that_was_cut),
         store_test(test_rotated_files),
+        store_test(test_known_ends),
+        store_test(test_the_end_that_is_known_was_cut_off),
         store_test(test_each_line_changed),
         store_test(test_each_line_deleted_doubled_and_swapped),
         store_test(test_the_record_cut_anywhere),

@@ -82,7 +82,7 @@ static struct audit_report verify(struct recorded *r)
     struct audit_report report;
     int fd = open(r->path, O_RDONLY);
     assert_true(fd >= 0);
-    assert_ok(audit_verify(r->store, &fd, 1, &report));
+    assert_ok(audit_verify(r->store, &(struct audit_evidence){&fd, 1, NULL, 0}, &report));
     close(fd);
     return report;
 }
