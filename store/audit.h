@@ -50,6 +50,7 @@ enum audit_event {
     AUDIT_RESTART,
     AUDIT_GAP,
     /* changes */
+    AUDIT_INIT,
     AUDIT_PUT,
     AUDIT_ROTATE,
     AUDIT_ROLLBACK,
@@ -195,6 +196,20 @@ struct audit_files {
 /* errors: IO, NO_MEMORY. out: ret_files  audit_files_release(), also on failure */
 STORE_CHECKED enum store_err audit_files_find(const char *file, struct audit_files *ret_files);
 void audit_files_release(struct audit_files *files);
+
+/* Whether there is anything in the record, or in a file that was rotated away from it. */
+STORE_CHECKED enum store_err audit_files_any(const char *file, bool *ret_any);
+
+/*
+ * Give the record and what was rotated away from it other names, FILE.former-TIME and the like,
+ * which are a record of their own. Files that are empty stay. On failure all stay.
+ * out:    ret_former  the name that `file` has got; the caller frees it
+ * errors: IO, DENIED, NO_MEMORY
+ */
+STORE_CHECKED enum store_err audit_files_set_aside(const char *file, char **ret_former);
+
+/* Undo that. False where not all of it could be; nothing that has one of the names is replaced. */
+bool audit_files_put_back(const char *file, const char *former);
 
 /* ---- For programs that change the store ---------------------------------- */
 

@@ -29,7 +29,18 @@ static enum store_err write_first_rows(struct store *store, const struct store_n
     return err ? err : slots_read(store, &store->slots);
 }
 
-static enum store_err populate(struct store *store, const struct store_new_slot *new_slot)
+/* Who reads the record should see which store it is of. */
+static void note_creation(struct store *store)
+{
+    char hex[2 * STORE_UUID_BYTES + 1];
+
+    sodium_bin2hex(hex, sizeof hex, store->uuid, STORE_UUID_BYTES);
+    audit_note(store, AUDIT_INIT, NULL, 0, "the store %.8s-%.4s-%.4s-%.4s-%s", hex, hex + 8,
+               hex + 12, hex + 16, hex + 20);
+}
+
+static enum store_err populate(struct store *store, const struct store_new_slot *new_slot,
+                               store_prepare_fn *prepare, void *arg)
 {
     SECBUF_AUTO struct secbuf root_key = SECBUF_INIT;
     enum store_err err = secbuf_alloc(&root_key, STORE_KEY_BYTES);
@@ -49,10 +60,16 @@ static enum store_err populate(struct store *store, const struct store_new_slot 
         return err;
     write_start(store, &(struct root_record){.next_id = STORE_ROOT_ID + 1});
     err = write_first_rows(store, new_slot, &root_key);
-    return err ? err : store_commit(store);
+    if (!err && prepare)
+        err = prepare(arg, store);
+    if (err)
+        return err;
+    note_creation(store);
+    return store_commit(store);
 }
 
-enum store_err store_create_for(const char *path, const struct store_new_slot *new_slot)
+enum store_err store_create_with(const char *path, const struct store_new_slot *new_slot,
+                                 store_prepare_fn *prepare, void *arg)
 {
     struct store *store = NULL;
     struct db *db = NULL;
@@ -61,11 +78,16 @@ enum store_err store_create_for(const char *path, const struct store_new_slot *n
         return err;
     err = store_new(db, &store);
     if (!err)
-        err = populate(store, new_slot);
+        err = populate(store, new_slot, prepare, arg);
     store_close(store);
     if (err)
         db_unlink(path);
     return err;
+}
+
+enum store_err store_create_for(const char *path, const struct store_new_slot *new_slot)
+{
+    return store_create_with(path, new_slot, NULL, NULL);
 }
 
 enum store_err store_create(const char *path, const struct store_credential *credential)

@@ -36,6 +36,15 @@ struct store_new_slot {
 STORE_CHECKED enum store_err store_create_for(const char *path, const struct store_new_slot *slot);
 
 /*
+ * The same, and have `prepare` called with the store when it has its keys and nothing is committed
+ * yet, so that this can be recorded: audit_use(). What it returns other than STORE_OK is the error;
+ * then there is no store.
+ */
+typedef enum store_err store_prepare_fn(void *arg, struct store *store);
+STORE_CHECKED enum store_err store_create_with(const char *path, const struct store_new_slot *slot,
+                                               store_prepare_fn *prepare, void *arg);
+
+/*
  * The key slots, in the order of their ids. Before store_load() they are what the file says, which
  * nobody has verified.
  * out:    ret_slots  *ret_count of them are set

@@ -10,6 +10,7 @@
 #include "dirs.h"
 #include "newkey.h"
 #include "output.h"
+#include "record.h"
 #include "text.h"
 
 #include <errno.h>
@@ -36,13 +37,13 @@ struct creation {
     struct made_dirs store_dirs;
 };
 
-static enum status create(const struct cli *cli, const struct task *task, struct creation *creation)
+static enum status create(struct cli *cli, const struct task *task, struct creation *creation)
 {
     enum store_err err;
 
     if (!dirs_make_parents(cli->store_path, &creation->store_dirs))
         return fail(task, STATUS_FAILED, NULL, "making its directory failed: %s", strerror(errno));
-    err = store_create_for(cli->store_path, &creation->key.slot);
+    err = store_create_with(cli->store_path, &creation->key.slot, record_begin_new, cli);
     /* Somebody made it just now, perhaps with the key that is in the file: then it stays. */
     if (err == STORE_ERR_EXISTS)
         creation->key.file_made = false;
@@ -78,11 +79,17 @@ static enum status announce(const struct cli *cli, const struct task *task,
     const char *key_file = key->slot.credential.kind == STORE_SLOT_KEYFILE ? key->path : NULL;
 
     if (cli->json)
-        return output_json(
-            task, json_pack("{s:s, s:s?}", "store", cli->store_path, "key_file", key_file));
+        return output_json(task,
+                           json_pack("{s:s, s:s?, s:s?}", "store", cli->store_path, "key_file",
+                                     key_file, "former_record", record_former(cli)));
     printf("The store is '");
     text_print(stdout, cli->store_path);
     print_key(key);
+    if (record_former(cli)) {
+        printf("The record of an older store that was here is '");
+        text_print(stdout, record_former(cli));
+        printf("' now.\n");
+    }
     return STATUS_DONE;
 }
 
@@ -126,12 +133,15 @@ enum status init_run(struct cli *cli)
         return status;
     if (lstat(cli->store_path, &st) == 0)
         return fail(&task, STATUS_FAILED, "name another with --store", "it exists already");
-    status = newkey_get(&task, &wanted, &creation.key);
+    status = record_check_new(cli, &task);
+    if (status == STATUS_DONE)
+        status = newkey_get(&task, &wanted, &creation.key);
     if (status == STATUS_DONE)
         status = create(cli, &task, &creation);
     if (status == STATUS_DONE) {
         status = announce(cli, &task, &creation.key);
     } else {
+        record_undo_new(cli);
         dirs_undo(&creation.store_dirs);
         newkey_undo(&creation.key);
     }

@@ -16,6 +16,9 @@
 struct record {
     struct audit_log *log;
     struct audit_journal *journal; /* for copies, or NULL */
+    char *name;                    /* of the record of a new store, */
+    char *former;                  /* the name that an older one has got, or NULL */
+    bool was_made;                 /* and whether there was no such file */
     struct identity identity;
     struct audit_actor who;
 };
@@ -66,13 +69,13 @@ static void find_who(struct record *record)
 }
 
 /* The file is what counts: where the journal can't be had, the command goes on. */
-static void copy_to_journal(const struct cli *cli, struct record *record)
+static void copy_to_journal(const struct store *store, struct record *record)
 {
     int fd;
     enum audit_journal_kind kind = audit_journal_find(&fd);
 
     if (kind != AUDIT_JOURNAL_NONE)
-        record->journal = audit_journal_new(kind, fd, "secretctl", store_path(cli->store));
+        record->journal = audit_journal_new(kind, fd, "secretctl", store_path(store));
     if (record->journal)
         audit_log_copy(record->log, record->journal);
     else
@@ -80,14 +83,21 @@ static void copy_to_journal(const struct cli *cli, struct record *record)
                     "at " AUDIT_JOURNAL_SOCKET " or " AUDIT_SYSLOG_SOCKET);
 }
 
-static enum store_err open_log(const struct cli *cli, struct record *record)
+static enum store_err open_log(const struct cli *cli, struct store *store, struct record *record)
 {
     struct audit_head before;
     int fd;
     enum store_err err =
-        audit_file_open(store_path(cli->store), cli->audit, AUDIT_MISSING_JOINS, &fd, &before);
+        audit_file_open(store_path(store), cli->audit, AUDIT_MISSING_JOINS, &fd, &before);
 
-    return err ? err : audit_log_new(cli->store, fd, &before, &record->log);
+    if (!err)
+        err = audit_log_new(store, fd, &before, &record->log);
+    if (err)
+        return err;
+    if (cli->audit_journal)
+        copy_to_journal(store, record);
+    audit_use(store, record->log, &record->who);
+    return STORE_OK;
 }
 
 enum status record_begin(struct cli *cli)
@@ -101,16 +111,77 @@ enum status record_begin(struct cli *cli)
     if (cli->record == NULL)
         return fail_code(&task, STORE_ERR_NO_MEMORY);
     find_who(cli->record);
-    enum store_err err = open_log(cli, cli->record);
+    enum store_err err = open_log(cli, cli->store, cli->record);
     if (err != STORE_OK)
         return fail_store(&task, err);
-    if (cli->audit_journal)
-        copy_to_journal(cli, cli->record);
     if (audit_tampered(cli->record->log))
         fail_remark("lines are missing at the end of the record; see 'secretctl audit verify'");
-    audit_use(cli->store, cli->record->log, &cli->record->who);
     return STATUS_DONE;
 }
+
+/* ---- Of a new store ------------------------------------------------------ */
+
+enum status record_check_new(const struct cli *cli, const struct task *task)
+{
+    bool any;
+
+    if (cli->audit == NULL || is_off(cli))
+        return STATUS_DONE;
+    enum store_err err = audit_files_any(cli->audit, &any);
+    if (err != STORE_OK)
+        return fail_store(task, err);
+    return any ? fail(task, STATUS_FAILED, "name another, or give that one another name",
+                      "the record '%s' has lines already, which are of another store", cli->audit)
+               : STATUS_DONE;
+}
+
+static enum store_err make_way(const struct cli *cli, struct record *record)
+{
+    bool any;
+    enum store_err err = audit_files_any(record->name, &any);
+
+    if (!err && any && cli->audit == NULL)
+        err = audit_files_set_aside(record->name, &record->former);
+    record->was_made = access(record->name, F_OK) != 0;
+    return err;
+}
+
+enum store_err record_begin_new(void *arg, struct store *store)
+{
+    struct cli *cli = arg;
+
+    if (is_off(cli))
+        return STORE_OK;
+    cli->record = calloc(1, sizeof *cli->record);
+    if (cli->record)
+        cli->record->name = audit_file_name(store_path(store), cli->audit);
+    if (cli->record == NULL || cli->record->name == NULL)
+        return STORE_ERR_NO_MEMORY;
+    find_who(cli->record);
+    enum store_err err = make_way(cli, cli->record);
+    return err ? err : open_log(cli, store, cli->record);
+}
+
+void record_undo_new(struct cli *cli)
+{
+    const struct record *record = cli->record;
+
+    if (record == NULL || record->name == NULL)
+        return;
+    if (record->was_made)
+        unlink(record->name);
+    else if (record->log && truncate(record->name, 0) != 0)
+        return;
+    if (record->former)
+        audit_files_put_back(record->name, record->former);
+}
+
+const char *record_former(const struct cli *cli)
+{
+    return cli->record ? cli->record->former : NULL;
+}
+
+/* ---- Reading, and the end ------------------------------------------------ */
 
 static const char *result_word(enum store_err err)
 {
@@ -154,6 +225,8 @@ void record_end(struct cli *cli)
         fail_remark("not all lines of the record got to the journal, which did not take them");
     audit_log_free(cli->record->log);
     audit_journal_free(cli->record->journal);
+    free(cli->record->name);
+    free(cli->record->former);
     free(cli->record);
     cli->record = NULL;
 }

@@ -14,6 +14,20 @@
  */
 enum status record_begin(struct cli *cli);
 
+/*
+ * The record of a store that this run makes: it begins with that. `record_check_new()` refuses a
+ * record that was named and has lines already, as those of another store; failures are reported.
+ * record_begin_new() is a store_prepare_fn with `cli`: it gives what is in the store's own record,
+ * of a store that was there before, another name. record_undo_new() undoes it where there is to be
+ * no store after all.
+ */
+enum status record_check_new(const struct cli *cli, const struct task *task);
+enum store_err record_begin_new(void *arg, struct store *store);
+void record_undo_new(struct cli *cli);
+
+/* The name that an older record has got, or NULL. */
+const char *record_former(const struct cli *cli);
+
 /* Record that this run reads the version `number` of the secret that `task` names, and with which
  * result, before it gives the value out. Failures are reported. */
 enum status record_read(struct cli *cli, const struct task *task, uint32_t number,

@@ -14,6 +14,7 @@ from harness import (
     INTEGRITY,
     NOT_FOUND,
     QUICK,
+    SECRETCTL,
     USAGE,
     end,
     eventually,
@@ -174,6 +175,98 @@ def test_another_record_or_none(store, record):
     store.ctl("mkdir", "d", env={**QUICK, "SECRETFS_AUDIT": str(elsewhere)})
     assert not record.exists() and len(elsewhere.read_text().splitlines()) == 2
     assert b"\n" in store.ctl("audit", "verify", "--file", elsewhere)
+
+
+# ---- A new store ---------------------------------------------------------------------------------
+
+
+def forget_store(store):
+    for path in [*store.files(), *(store.folder / "anchor").glob("*")]:
+        path.unlink()
+
+
+def init(store, *options, status=0):
+    argv = [SECRETCTL, "--store", store.path, "--key-file", store.key, "init", *options]
+    return run(argv, status=status, env=QUICK)
+
+
+def test_a_record_begins_with_its_store(store, record):
+    forget_store(store)
+    init(store)
+    store.put("a", VALUE)
+    first, second = store.record()
+    assert (first["event"], first["seq"], first["result"], first["uid"]) == ("init", 1, "ok", 0)
+    assert first["detail"] == f"the store {store.json('status')['uuid']}"
+    assert second["event"] == "put" and record.stat().st_mode & 0o777 == 0o600
+    assert store.json("audit", "verify")["lines"] == 2
+
+
+def test_a_new_store_begins_another_record(store, record):
+    """The lines of an older one stay, under a name by which they can be read."""
+    store.put("a", VALUE)
+    record.rename(record.with_name(record.name + "-20261123"))
+    record.touch(0o600)
+    store.get("a")
+    kept = {path.name[len(record.name):]: path.read_bytes() for path in store.records()}
+    assert len(kept) == 2
+    forget_store(store)
+    output = init(store).stdout.decode()
+    (former,) = [p for p in store.records() if ".former-" in p.name and p.name.endswith("Z")]
+    assert f"The record of an older store that was here is '{former}' now" in output
+    found = {p.name[len(former.name):]: p.read_bytes() for p in store.records() if p != record}
+    assert found == kept
+    store.put("b", VALUE)
+    report = store.json("audit", "verify")
+    assert (report["valid"], report["lines"], report["unchecked"]) == (True, 2, 0)
+    lines = store.ctl("audit", "--json", "--audit", former).splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["put", "get"]
+    forget_store(store)
+    told = json.loads(init(store, "--json").stdout)["former_record"]
+    assert told != str(former) and len([p for p in store.records() if ".former-" in p.name]) == 3
+    assert store.json("audit", "verify")["lines"] == 1
+
+
+def test_a_record_that_was_named_is_no_older_stores_to_move(store):
+    other = store.folder / "other.jsonl"
+    store.put("a", VALUE, "--audit", other)
+    forget_store(store)
+    store.key.unlink()
+    line = one_line(init(store, "--audit", other, status=FAILED).stderr, "secretctl")
+    assert f"the record '{other}' has lines already" in line
+    assert not store.path.exists() and not store.key.exists()
+    assert len(other.read_text().splitlines()) == 1
+
+
+def test_without_a_record_nothing_is_touched(store, record):
+    store.put("a", VALUE)
+    before = record.read_bytes()
+    forget_store(store)
+    init(store, "--audit", "none")
+    assert store.records() == [record] and record.read_bytes() == before
+
+
+def test_a_store_that_can_not_be_recorded_is_not_made(store, record, folder):
+    """Wherever it fails for want of a file, what was there is as it was."""
+    store.put("a", VALUE)
+    place, outcomes = folder / "few", []
+    place.mkdir()
+    for files in range(2, 12):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes={files + 1}", "none", place], check=True)
+        try:
+            (place / "store.db-audit.jsonl").write_bytes(record.read_bytes())
+            argv = [SECRETCTL, "--store", place / "store.db", "--key-file", store.key, "init"]
+            done = run(argv, status=None, env=QUICK)
+            outcomes.append(done.returncode)
+            if done.returncode != 0:
+                one_line(done.stderr, "secretctl")
+                assert os.listdir(place) == ["store.db-audit.jsonl"], done.stderr
+                assert (place / "store.db-audit.jsonl").read_bytes() == record.read_bytes()
+        finally:
+            subprocess.run(["umount", place], check=True)
+    assert FAILED in outcomes and outcomes[-1] == 0
+    argv = [SECRETCTL, "--store", place / "store.db", "--key-file", store.key, "init", "--audit"]
+    line = one_line(run([*argv, place / "no/record"], status=FAILED, env=QUICK).stderr, "secretctl")
+    assert "'--audit none'" in line and os.listdir(place) == []
 
 
 # ---- Where it can't be written -------------------------------------------------------------------

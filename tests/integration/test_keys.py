@@ -384,7 +384,7 @@ def test_a_store_is_made_for_a_recipient(folder):
     public = new_identity(folder / "identity")
     store = opening(Store(folder), "--identity", folder / "identity")
     run([SECRETCTL, "--store", store.path, "init", "--recipient", public])
-    assert sorted(path.name for path in folder.iterdir()) == ["identity", "store.db"]
+    assert sorted(path.name for path in folder.iterdir()) == ["identity", "store.db", store.audit.name]
     store.put("a", b"value")
     assert store.get("a") == b"value"
     assert slots(store) == [(1, "recipient")]

@@ -125,7 +125,7 @@ def behind_passphrase(machine):
     """A store without a key file, with one secret. Stretching takes a second each time."""
     folder = fresh_folder()
     path = folder / "store.db"
-    with_passphrase(SECRETCTL, ["--store", path, "init"], PASSPHRASE)
+    with_passphrase(SECRETCTL, ["--store", path, "init", "--audit", "none"], PASSPHRASE)
     assert list(folder.iterdir()) == [path] and path.stat().st_mode & 0o7777 == 0o600
     with_passphrase(SECRETCTL, ["--store", path, "put", "a", "--generate", "hex:16"], PASSPHRASE)
     yield path

@@ -57,7 +57,7 @@ _secretctl()
         mapfile -t COMPREPLY < <(compgen -W "$(ls /etc/secretfs/rotators.d 2>/dev/null)" -- "$cur")
         return
         ;;
-    --event) words='open denied revoked expired integrity get mount unmount restart gap put rotate rollback label revoke expire mkdir move remove restore purge policy describe schedule key rekey anchor' ;;
+    --event) words='open denied revoked expired integrity get mount unmount restart gap init put rotate rollback label revoke expire mkdir move remove restore purge policy describe schedule key rekey anchor' ;;
     --uid)
         mapfile -t COMPREPLY < <(compgen -u -- "$cur")
         return
