@@ -6,6 +6,7 @@
 #include "facts.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -61,15 +62,16 @@ static bool read_name(int fd, char ret_name[static IDENTITY_COMMAND + 1])
     return pread(fd, ret_name, IDENTITY_COMMAND, 0) > 0;
 }
 
-static void read_unit(uint32_t thread, char *ret_unit, size_t room)
+/* The unit in full, and as it is on record, which has less room; the container with it. */
+static void look_at_cgroup(uint32_t thread, struct caller_facts *facts)
 {
+    struct identity *who = &facts->caller.who;
     char text[8192];
-    char container[IDENTITY_CONTAINER];
     size_t used = 0;
     ssize_t n;
     int fd = open_of(thread, "cgroup", O_RDONLY);
 
-    ret_unit[0] = '\0';
+    facts->unit[0] = '\0';
     if (fd < 0)
         return;
     while (used < sizeof text - 1 && (n = read(fd, text + used, sizeof text - 1 - used)) > 0)
@@ -78,17 +80,22 @@ static void read_unit(uint32_t thread, char *ret_unit, size_t room)
     text[used] = '\0';
     /* What was cut off may look like a name that it isn't. */
     if (used < sizeof text - 1)
-        identity_parse_cgroup(text, ret_unit, room, container);
+        identity_parse_cgroup(text, facts->unit, sizeof facts->unit, who->container);
+    snprintf(who->unit, sizeof who->unit, "%.*s", (int)sizeof who->unit - 1, facts->unit);
 }
 
-/* The path of an open file; "" for one that is too long. */
-static void read_path(int fd, char *ret_path, size_t room)
+/* The path of an open file in full, "" for one that is too long, and as it is on record. */
+static void read_path(int fd, struct caller_facts *facts)
 {
     char link[64];
+    char path[PATH_MAX + 16];
 
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t len = readlink(link, ret_path, room);
-    ret_path[len > 0 && (size_t)len < room ? len : 0] = '\0';
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    path[len > 0 ? len : 0] = '\0';
+    identity_set_executable(&facts->caller.who, path);
+    if (len > 0 && (size_t)len < sizeof facts->executable)
+        memcpy(facts->executable, path, (size_t)len + 1);
 }
 
 static bool is_below(const char *path, const char *top)
@@ -127,7 +134,7 @@ static void look_at_executable(uint32_t thread, const struct facts_mount *mount,
     ret_facts->in_place = false;
     if (fd < 0)
         return;
-    read_path(fd, ret_facts->executable, sizeof ret_facts->executable);
+    read_path(fd, ret_facts);
     ret_facts->in_place = is_in_place(ret_facts->executable, id, mount);
     close(fd);
 }
@@ -141,12 +148,12 @@ bool facts_find(uint32_t thread, const struct facts_mount *mount, struct callers
     int fd = open_of(thread, "comm", O_RDONLY);
     if (fd < 0)
         return false;
-    bool found = read_name(fd, ret_answer->name) && identity_of(thread, &facts->caller.who);
+    bool found = read_name(fd, ret_answer->name) && identity_process_of(thread, &facts->caller.who);
     if (found) {
         look_at_executable(thread, mount, facts);
         facts->groups_known =
             identity_groups(thread, facts->groups, CALLERS_GROUPS, &facts->group_count);
-        read_unit(thread, facts->unit, sizeof facts->unit);
+        look_at_cgroup(thread, facts);
         struct file_id id = {facts->caller.device, facts->caller.inode};
         found = is_same_file(executable_of(thread), id) && read_name(fd, name) &&
                 memcmp(name, ret_answer->name, sizeof name) == 0 &&

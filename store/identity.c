@@ -164,25 +164,28 @@ void identity_parse_cgroup(const char *text, char *ret_unit, size_t unit_room,
 
 /* ---- The whole ----------------------------------------------------------- */
 
-static void read_executable(uint32_t pid, char ret_path[static IDENTITY_EXECUTABLE])
+void identity_set_executable(struct identity *identity, const char *path)
+{
+    size_t len = strlen(path);
+
+    if (len < IDENTITY_EXECUTABLE) {
+        memcpy(identity->executable, path, len + 1);
+        return;
+    }
+    memcpy(identity->executable, CUT, sizeof CUT - 1);
+    memcpy(identity->executable + sizeof CUT - 1, path + len - (IDENTITY_EXECUTABLE - sizeof CUT),
+           IDENTITY_EXECUTABLE - sizeof CUT + 1);
+}
+
+static void read_executable(uint32_t thread, struct identity *identity)
 {
     char link[64];
     char path[4096 + 16];
 
-    ret_path[0] = '\0';
-    snprintf(link, sizeof link, "/proc/%u/exe", (unsigned)pid);
+    snprintf(link, sizeof link, "/proc/%u/exe", (unsigned)thread);
     ssize_t len = readlink(link, path, sizeof path - 1);
-    if (len <= 0)
-        return;
-    path[len] = '\0';
-    size_t used = 0;
-    const char *from = path;
-    if ((size_t)len >= IDENTITY_EXECUTABLE) {
-        used = sizeof CUT - 1;
-        from = path + len - (IDENTITY_EXECUTABLE - sizeof CUT);
-        memcpy(ret_path, CUT, sizeof CUT);
-    }
-    memcpy(ret_path + used, from, strlen(from) + 1);
+    path[len > 0 ? len : 0] = '\0';
+    identity_set_executable(identity, path);
 }
 
 /* The process that a thread is of, and its user; 0 when it is gone. */
@@ -218,11 +221,10 @@ bool identity_groups(uint32_t thread, uint32_t *ret_groups, uint32_t room, uint3
     return *(at + strspn(at, " ")) == '\n';
 }
 
-bool identity_of(uint32_t thread, struct identity *ret_identity)
+bool identity_process_of(uint32_t thread, struct identity *ret_identity)
 {
     struct identity found = {.thread_start = identity_thread_start(thread)};
     struct process_state state;
-    char cgroup[4096];
 
     found.pid = found.thread_start ? process_of(thread, &found.uid) : 0;
     if (found.pid == 0 || !read_state(found.pid, &state) || !runs(&state))
@@ -230,7 +232,18 @@ bool identity_of(uint32_t thread, struct identity *ret_identity)
     found.start = state.start;
     if (read_file(found.pid, "comm", found.command, sizeof found.command))
         found.command[strcspn(found.command, "\n")] = '\0';
-    read_executable(thread, found.executable); /* the first one may have ended */
+    *ret_identity = found;
+    return true;
+}
+
+bool identity_of(uint32_t thread, struct identity *ret_identity)
+{
+    struct identity found;
+    char cgroup[4096];
+
+    if (!identity_process_of(thread, &found))
+        return false;
+    read_executable(thread, &found); /* the first one may have ended */
     if (read_file(thread, "cgroup", cgroup, sizeof cgroup))
         identity_parse_cgroup(cgroup, found.unit, sizeof found.unit, found.container);
     /* Another process may have got the number meanwhile. */

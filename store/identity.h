@@ -28,6 +28,15 @@ struct identity {
 /* Look at the process that the thread `thread` is of. False when it is gone. */
 bool identity_of(uint32_t thread, struct identity *ret_identity);
 
+/*
+ * The same but for the executable, unit and container, for who looks at those itself, and then
+ * whether identity_thread_start() is still the same: another process may have got the number.
+ */
+bool identity_process_of(uint32_t thread, struct identity *ret_identity);
+
+/* Set the executable from its whole path. */
+void identity_set_executable(struct identity *identity, const char *path);
+
 /* The supplementary groups of a thread, `room` of them at most. False when there are more, or it is
  * gone. */
 bool identity_groups(uint32_t thread, uint32_t *ret_groups, uint32_t room, uint32_t *ret_count);

@@ -118,6 +118,23 @@ static void test_who_we_are(void **state)
     assert_true(facts.in_place);
 }
 
+/* What goes on record of a caller is what secretctl would write of itself. */
+static void test_what_goes_on_record(void **state)
+{
+    struct pair *p = *state;
+    struct caller caller;
+    struct identity who;
+
+    assert_true(identity_of(self(), &who));
+    assert_true(who.executable[0] == '/');
+    assert_true(callers_find(p->callers, self(), false, &caller));
+    assert_string_equal(caller.who.command, who.command);
+    assert_string_equal(caller.who.executable, who.executable);
+    assert_string_equal(caller.who.unit, who.unit);
+    assert_string_equal(caller.who.container, who.container);
+    assert_int_equal(caller.who.start, who.start);
+}
+
 static void test_nobody(void **state)
 {
     struct pair *p = *state;
@@ -533,6 +550,7 @@ int main(void)
 #define SCRIPTED(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         WITH_RESOLVER(test_who_we_are),
+        WITH_RESOLVER(test_what_goes_on_record),
         WITH_RESOLVER(test_nobody),
         WITH_RESOLVER(test_what_is_kept_is_not_asked_for_again),
         WITH_RESOLVER(test_another_name_may_be_another_program),
