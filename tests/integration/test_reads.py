@@ -476,18 +476,41 @@ def test_a_daemon_with_another_record_tells_nothing_of_this_one(store, mount, fo
 # ---- Durable, or none -------------------------------------------------------
 
 
+@contextlib.contextmanager
+def traced(store, served):
+    """The system calls by which the worker writes and syncs: a list that is filled at the end."""
+    calls, file = [], store.folder / "trace"
+    argv = ["strace", "-f", "-e", "trace=fdatasync,writev,write", "-p", worker_of(served), "-o", file]
+    trace = spawn(argv, stderr=subprocess.PIPE)
+    assert b"attached" in trace.stderr.readline()
+    yield calls
+    trace.send_signal(signal.SIGINT)
+    trace.wait()
+    calls.extend(file.read_text().splitlines())
+
+
 def test_each_line_is_durable_before_the_answer(store, mount):
     store.put("a", b"value")
     served = mount("audit_sync=open")
-    argv = ["strace", "-f", "-e", "trace=fdatasync,writev,write", "-p", worker_of(served)]
-    trace = spawn([*argv, "-o", store.folder / "trace"], stderr=subprocess.PIPE)
-    assert b"attached" in trace.stderr.readline()
-    assert read(served.path / "a") == b"value"
-    trace.send_signal(signal.SIGINT)
-    trace.wait()
-    calls = (store.folder / "trace").read_text().splitlines()
+    with traced(store, served) as calls:
+        assert read(served.path / "a") == b"value"
     line = next(n for n, call in enumerate(calls) if '"time\\' in call)
     assert "fdatasync" in calls[line + 1] and "= 0" in calls[line + 1]
+
+
+def test_readers_that_come_together_share_a_sync(store, mount, measured):
+    readers, each = 16, 40
+    store.put("a", b"value", "--mode", "0444")
+    served = mount("audit_sync=open", f"workers={readers}")
+    with traced(store, served) as calls:
+        children = [
+            Child(lambda: [read(served.path / "a") for _ in range(each)]) for _ in range(readers)
+        ]
+        assert all(child.result() == [b"value"] * each for child in children)
+    assert len(opens(store)) == readers * each
+    syncs = sum("fdatasync(" in call for call in calls)
+    assert 0 < syncs < 0.75 * readers * each
+    measured(f"{readers} readers, {readers * each} opens, each durable before its answer: {syncs} fdatasync(2)")
 
 
 def test_rules_need_each_open(store, mount, folder):
