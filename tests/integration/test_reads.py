@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ import pytest
 from harness import (
     FAILED,
     INTEGRITY,
+    ROOT,
     SECRETFS,
     USAGE,
     Child,
@@ -310,6 +312,53 @@ def test_a_rule_refuses_and_is_on_record(store, mount):
     assert error_of(read, served.path / "a") == "EACCES"
     (line,) = lines(store, "denied")
     assert line["path"] == "a" and line["result"] == "EACCES" and "inferred" not in line
+
+
+# ---- What it is asked ---------------------------------------------------------
+
+
+def answers_of_the_manual(store):
+    """What each command in the manual's answers prints."""
+    page = (ROOT / "tools/secretctl.1").read_text()
+    section = page.split(".Ss Questions and answers\n")[1].split(".Sh ")[0]
+    commands = re.findall(r"^# secretctl (.*)$", section, re.MULTILINE)
+    return {words: store.ctl(*words.split()).decode() for words in commands}
+
+
+def hold(path, told):
+    """As a process of its own: open it, say so, and keep it open."""
+    file = os.open(path, os.O_RDONLY)
+    os.write(told, b"x")
+    time.sleep(300)
+    return file
+
+
+def test_the_questions_of_the_manual_are_answered(store, mount):
+    store.put("db/password", b"first", "-p", "--owner", "20001")
+    served = mount()
+    path = served.path / "db/password"
+    assert as_user(20002, 20002, [], error_of, read, path) == "EACCES"
+    told, telling = os.pipe()
+    holder = Child(hold, path, telling, uid=20001)
+    os.read(told, 1)
+    store.put("db/password", b"second")
+    assert as_user(20001, 20001, [], read, path) == b"second"
+    assert store.get("db/password") == b"second"
+
+    answers = answers_of_the_manual(store)
+    read_by, refused, readers, opened, verified_as = answers.values()
+    table = [row.split()[2:7] for row in read_by.splitlines()[1:]]
+    assert [(row[0], row[1], row[2], row[4]) for row in table] == [
+        ("open", "ok", "20001", "v1"), ("open", "ok", "20001", "v2"), ("get", "ok", "root", "v2"),
+    ]
+    (row,) = [row.split() for row in refused.splitlines()[1:]]
+    assert row[2:5] == ["denied", "EACCES", "20002"] and "db/password," in row
+    assert f"hold an older version: {holder.pid}" in readers
+    assert [row.split()[6] for row in opened.splitlines()[1:]] == ["v1", "v2"]
+    assert verified_as.startswith("the record is as it was written: ") and "no daemon" not in verified_as
+    holder.kill()
+    os.close(told)
+    os.close(telling)
 
 
 # ---- When it can't be recorded ----------------------------------------------
