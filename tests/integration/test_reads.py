@@ -235,6 +235,35 @@ def test_what_can_not_be_told_from_looking_says_so(store, mount):
     assert "inferred" not in lines(store, "denied")[1]
 
 
+@pytest.mark.alone
+def test_a_listing_drops_the_attributes_of_its_directory(store, mount):
+    store.put("closed/a", b"value", "-p")
+    store.ctl("chown", "20001", "closed")
+    store.ctl("chmod", "0700", "closed")
+    closed = mount().path / "closed"
+    for inferred in (None, True, None):
+        if inferred:
+            assert as_user(20001, 20001, [], os.listdir, closed) == ["a"]
+        assert as_user(20002, 20002, [], error_of, os.listdir, closed) == "EACCES"
+        assert lines(store, "denied")[-1].get("inferred") is inferred
+    assert refusals(store) == [(20002, "closed")] * 3
+
+
+@pytest.mark.alone
+def test_a_look_that_could_be_a_refusal_is_inferred(store, mount):
+    """By who may not read; others are not refused, whatever the kernel has dropped."""
+    store.put("a", b"value", "--owner", "20001")
+    served = mount("direct_io")
+    for number in range(1, 4):  # with direct_io each read drops them
+        assert as_user(20001, 20001, [], read, served.path / "a") == b"value"
+        as_user(20001, 20001, [], os.stat, served.path / "a")
+        assert as_user(20001, 20001, [], read, served.path / "a") == b"value"
+        as_user(20002, 20002, [], os.stat, served.path / "a")
+        assert [line["inferred"] for line in lines(store, "denied")] == [True] * number
+    as_user(20002, 20002, [], os.stat, served.path / "a")
+    assert len(refusals(store)) == 3
+
+
 def attempts(root, nodes):
     """What each node's open, or listing, came to for the calling user."""
     return {
