@@ -339,12 +339,14 @@ static void sync_now(struct reads *r)
                   store_path(r->store));
     if (r->log && atomic_exchange(&r->dirty, false)) {
         enum store_err err = audit_sync(r->log);
-        r->dirty = r->dirty || err;
+        if (err)
+            r->dirty = true;
         if (err && !r->unsynced)
             log_store_error("make durable the record of reads of", store_path(r->store), err);
         r->unsynced = err;
     }
-    r->dirty = r->dirty || left;
+    if (left)
+        r->dirty = true;
     pthread_rwlock_unlock(&r->file);
     note_journal(r);
 }
