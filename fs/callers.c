@@ -118,21 +118,6 @@ static bool await(int socket, uint64_t number, int64_t deadline_ms,
     return false;
 }
 
-/* Take the turn to ask. What is given to the lock is a time of the machine's clock (as
- * ThreadSanitizer doesn't know of others), which may be set meanwhile. */
-static bool take_turn(struct callers *c, int64_t deadline_ms)
-{
-    struct timespec until;
-    int64_t left_ms;
-    int error = ETIMEDOUT;
-
-    while (error == ETIMEDOUT && (left_ms = deadline_ms - clock_now_ms()) > 0) {
-        until = clock_after_ms(CLOCK_REALTIME, left_ms);
-        error = pthread_mutex_timedlock(&c->asking, &until);
-    }
-    return error == 0;
-}
-
 /* Ask the supervisor. out: ret_fd  of the thread's name, the caller's to close; -1 where we have
  * too many descriptors already */
 static bool ask(struct callers *c, uint32_t thread, int patience_ms,
@@ -140,7 +125,9 @@ static bool ask(struct callers *c, uint32_t thread, int patience_ms,
 {
     int64_t deadline_ms = clock_now_ms() + patience_ms;
 
-    if (thread == 0 || !take_turn(c, deadline_ms))
+    if (thread == 0)
+        return false;
+    if (clock_lock(&c->asking, deadline_ms) != 0)
         return false;
     struct callers_question question = {.number = ++c->number, .thread = thread};
     bool answered = send(c->socket, &question, sizeof question, MSG_DONTWAIT | MSG_NOSIGNAL) ==

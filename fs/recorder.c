@@ -90,9 +90,10 @@ int recorder_file(struct recorder *r, uint64_t device)
     errno = ENOMEM;
     if (r == NULL)
         return -1;
+    int64_t deadline_ms = clock_now_ms() + PATIENCE_MS;
     struct timespec until = clock_after_ms(CLOCK_MONOTONIC, PATIENCE_MS);
     int fd = -1;
-    int error = pthread_mutex_clocklock(&r->lock, CLOCK_MONOTONIC, &until);
+    int error = clock_lock(&r->lock, deadline_ms);
     if (error == 0) {
         r->wanted = true;
         sem_post(&r->wake);

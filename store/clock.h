@@ -4,6 +4,8 @@
 #ifndef STORE_CLOCK_H
 #define STORE_CLOCK_H
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -27,6 +29,23 @@ static inline struct timespec clock_after_ms(clockid_t clock, int64_t ms)
 {
     int64_t ns = clock_ns(clock) + ms * 1000000;
     return (struct timespec){.tv_sec = ns / CLOCK_SECOND_NS, .tv_nsec = ns % CLOCK_SECOND_NS};
+}
+
+/*
+ * Take a lock before `deadline_ms` of clock_now_ms(). Returns 0 or ETIMEDOUT. It is given times of
+ * the machine's clock, which may be set meanwhile, since ThreadSanitizer doesn't know of locks that
+ * go by another.
+ */
+static inline int clock_lock(pthread_mutex_t *lock, int64_t deadline_ms)
+{
+    int error = ETIMEDOUT;
+    int64_t left_ms;
+
+    while (error == ETIMEDOUT && (left_ms = deadline_ms - clock_now_ms()) > 0) {
+        const struct timespec until = clock_after_ms(CLOCK_REALTIME, left_ms);
+        error = pthread_mutex_timedlock(lock, &until);
+    }
+    return error;
 }
 
 #endif
