@@ -6,6 +6,7 @@
 #include "callers.h"
 #include "clock.h"
 #include "passing.h"
+#include "pool.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -127,6 +128,7 @@ static bool ask(struct callers *c, uint32_t thread, int patience_ms,
 
     if (thread == 0)
         return false;
+    pool_yield();
     if (clock_lock(&c->asking, deadline_ms) != 0)
         return false;
     struct callers_question question = {.number = ++c->number, .thread = thread};

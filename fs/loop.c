@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "clock.h"
 #include "log.h"
+#include "pool.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -30,6 +31,7 @@
 
 struct thread {
     struct loop *loop;
+    struct pool_thread *turn;
     struct kept_task *task;
     unsigned char *buffer;
     pthread_t thread;
@@ -41,6 +43,7 @@ struct loop {
     struct kept *kept;
     int ended_fd;
     _Atomic bool failed;
+    struct pool pool;
     unsigned count;
     struct thread threads[KEPT_TASKS];
 };
@@ -116,7 +119,7 @@ uint64_t loop_request(void)
     return current_request;
 }
 
-static void process(const struct thread *t, size_t bytes)
+static void process(const struct thread *t, size_t bytes, int64_t waited_from_ns)
 {
     const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)t->buffer;
     const struct fuse_buf buf = {.mem = t->buffer, .size = bytes};
@@ -126,10 +129,13 @@ static void process(const struct thread *t, size_t bytes)
         refuse(t->loop, in);
         return;
     }
-    t->task->since_ms = clock_now_ms();
+    int64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+    t->task->since_ms = now_ns / 1000000;
     t->task->request = request;
     current_request = in->unique;
+    pool_took(t->turn, waited_from_ns, now_ns);
     fuse_session_process_buf(t->loop->session, &buf);
+    pool_answered(t->turn);
     t->task->request = 0;
 }
 
@@ -140,9 +146,12 @@ static void *run(void *arg)
     uint64_t one = 1;
 
     while (!fuse_session_exited(loop->session)) {
+        if (!pool_enter(t->turn))
+            continue;
+        int64_t from_ns = clock_ns(CLOCK_MONOTONIC);
         ssize_t n = read(loop->device_fd, t->buffer, BUFFER_BYTES);
         if (n >= (ssize_t)sizeof(struct fuse_in_header)) {
-            process(t, (size_t)n);
+            process(t, (size_t)n, from_ns);
         } else if (n >= 0 || (errno != EINTR && errno != ENOENT && errno != EAGAIN)) {
             if (n >= 0 || errno != ENODEV) { /* by which the kernel ends the session */
                 log_system_error("read from", "/dev/fuse", n < 0 ? errno : EPROTO);
@@ -159,7 +168,9 @@ static void *run(void *arg)
 /* Returns 0 or an errno. */
 static int start_thread(struct loop *loop, struct thread *t)
 {
-    *t = (struct thread){.loop = loop, .task = &loop->kept->tasks[loop->count]};
+    *t = (struct thread){.loop = loop,
+                         .turn = &loop->pool.threads[loop->count],
+                         .task = &loop->kept->tasks[loop->count]};
     void *buffer =
         mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (buffer == MAP_FAILED)
@@ -191,6 +202,8 @@ struct loop *loop_start(struct fuse_session *session, int device_fd, struct kept
     *loop = (struct loop){.session = session, .device_fd = device_fd, .kept = kept};
     loop->ended_fd = eventfd(0, EFD_CLOEXEC);
     int error = loop->ended_fd < 0 ? errno : sigaction(SIGUSR1, &action, NULL);
+    if (error == 0)
+        error = pool_start(&loop->pool, count);
     while (error == 0 && loop->count < count) {
         error = start_thread(loop, &loop->threads[loop->count]);
         loop->count += error == 0;
@@ -225,6 +238,7 @@ bool loop_stop(struct loop *loop)
         join(loop->threads[i].thread);
         munmap(loop->threads[i].buffer, BUFFER_BYTES);
     }
+    pool_stop(&loop->pool);
     if (loop->ended_fd >= 0)
         close(loop->ended_fd);
     bool succeeded = !loop->failed;

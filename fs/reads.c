@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "log.h"
 #include "loop.h"
+#include "pool.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -129,7 +130,10 @@ static enum store_err append(struct reads *r, const struct audit_entry *entry,
         return err;
     keep_head(r);
     wake(r);
-    return r->options.sync ? audit_sync(r->log) : r->unsynced;
+    if (!r->options.sync)
+        return r->unsynced;
+    pool_yield();
+    return audit_sync(r->log);
 }
 
 /* Tell of what could not be recorded when it was answered. */

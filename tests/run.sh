@@ -102,7 +102,7 @@ build_in() {
 
 programs=(fs/secretfs tools/secretctl)
 benches=(tests/bench/bench_confirm tests/bench/bench_fill tests/bench/bench_steps)
-with_threads=(fs_callers fs_reads fs_tree fs_tree_changes fs_tree_lists fs_values load store_follow store_write threads)
+with_threads=(fs_callers fs_pool fs_reads fs_tree fs_tree_changes fs_tree_lists fs_values load store_follow store_write threads)
 
 # Less is optimized, which takes half the time; where strings are cut the compiler knows less then, too.
 sanitized=(-Doptimization=1 -Dc_args=-Wno-format-truncation -Db_lundef=false)
