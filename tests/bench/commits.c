@@ -1,7 +1,8 @@
 /*
  * Durable commits in turn: one by the store, of a new version of a secret; one by SQLite alone, of
  * rows of the same sizes in a copy of that store, which are a version, its node and the root
- * record. Beside them what the disk takes by itself: a page that is appended to a file, and synced.
+ * record. Beside them what the disk takes by itself: a page that is appended to a file, or written
+ * again in its place, and synced.
  *
  * The store has more to make durable: its change is on record before the commit, and its anchor is
  * advanced after it.
@@ -18,6 +19,7 @@
 
 #define VALUE_BYTES 64
 #define PATH_BYTES 32
+#define PAGE_BYTES 4096
 
 struct peer {
     sqlite3 *db;
@@ -64,18 +66,18 @@ static void commit_rows(struct peer *peer, size_t number)
     rows_write(peer->db, peer->commit, NULL);
 }
 
-static void append_page(int fd)
+static void write_page(int fd, off_t at)
 {
-    static const char page[4096];
+    static const char page[PAGE_BYTES];
 
-    if (write(fd, page, sizeof page) != (ssize_t)sizeof page || fdatasync(fd) != 0)
+    if (pwrite(fd, page, sizeof page, at) != (ssize_t)sizeof page || fdatasync(fd) != 0)
         die("write a page", strerror(errno));
 }
 
 /* ---- In turn ------------------------------------------------------------- */
 
-enum { STORE, SQLITE, DISK, KINDS };
-static const char *const kinds[KINDS] = {"store", "sqlite", "disk"};
+enum { STORE, SQLITE, APPEND, REWRITE, KINDS };
+static const char *const kinds[KINDS] = {"store", "sqlite", "append", "rewrite"};
 
 static void commit_one(unsigned kind, struct store *store, struct peer *peer, int disk,
                        size_t number)
@@ -85,8 +87,10 @@ static void commit_one(unsigned kind, struct store *store, struct peer *peer, in
 
     if (kind == SQLITE) {
         commit_rows(peer, number);
-    } else if (kind == DISK) {
-        append_page(disk);
+    } else if (kind == APPEND) {
+        write_page(disk, (off_t)(number + 1) * PAGE_BYTES);
+    } else if (kind == REWRITE) {
+        write_page(disk, 0);
     } else {
         snprintf(name, sizeof name, "%zu", number % (peer->nodes.count - 1));
         put_paths(store, paths, 1, VALUE_BYTES);
@@ -99,10 +103,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_commits STORE KEY-FILE COPY-OF-STORE PAGES COUNT\n");
         return 2;
     }
-    struct times *times[KINDS] = {times_new(), times_new(), times_new()};
+    struct times *times[KINDS] = {times_new(), times_new(), times_new(), times_new()};
     struct store *store = open_store(argv[1], argv[2], STORE_READ_WRITE);
     struct peer peer = start_peer(argv[3]);
-    int disk = open(argv[4], O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
+    int disk = open(argv[4], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     size_t count = number_of(argv[5]);
 
     if (disk < 0)
