@@ -81,6 +81,7 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+#define START_LOOK_MS 50
 #define START_RETRY_MS 1000
 #define LINGER_MS 200 /* at the end, for a process that waits for an answer */
 #define END_MS 5000   /* and for one that has been given it */
@@ -344,13 +345,37 @@ static bool start_resolver(struct daemon *d)
     return d->resolver != NULL;
 }
 
+/* Whether a signal has come that ends the daemon; it stays there. */
+static bool end_is_pending(void)
+{
+    sigset_t set;
+
+    return sigpending(&set) == 0 &&
+           (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1);
+}
+
+/* Wait until the first worker serves, which with many secrets takes a while. False, with the exit
+ * status, when it ended, or the daemon is to end. */
+static bool wait_first_serving(struct daemon *d, int *ret_status)
+{
+    struct pollfd fd = {.fd = supervisor_worker_fd(&d->supervisor), .events = POLLIN};
+
+    while (poll(&fd, 1, START_LOOK_MS) == 0)
+        if (end_is_pending()) {
+            bool serves = supervisor_wait_serving(&d->supervisor, 0, ret_status);
+            *ret_status = serves ? *ret_status : STATUS_DONE;
+            return serves;
+        }
+    return supervisor_wait_serving(&d->supervisor, -1, ret_status);
+}
+
 static enum status serve_until_end(struct daemon *d)
 {
     struct supervisor *s = &d->supervisor;
     int status = STATUS_FAILED;
 
     if (!supervisor_init(s) || !start_resolver(d) || !supervisor_start_worker(s) ||
-        !supervisor_wait_serving(s, -1, &status))
+        !wait_first_serving(d, &status))
         return (enum status)status;
     if (d->mount.private_fd >= 0)
         supervisor_begin_notifier(s, d->mount.private_fd);

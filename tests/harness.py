@@ -427,6 +427,12 @@ class Store:
         return [self.folder, self.key, *self.files(), *self.records(), *folder]
 
 
+def fill(store, secrets):
+    """Put so many secrets, named by numbers from 0, into the root."""
+    program = BUILD / "tests" / "bench" / "bench_fill"
+    run([program, store.path, store.key, secrets, 0, 64, 1, 0], timeout=300)
+
+
 class Mount:
     """A running secretfs, serving one store at one place."""
 

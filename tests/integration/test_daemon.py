@@ -19,11 +19,14 @@ from harness import (
     end,
     error_of,
     eventually,
+    fill,
+    freeze,
     mounted,
     one_line,
     refuses_to_mount,
     run,
     spawn,
+    worker_now,
 )
 
 
@@ -39,6 +42,25 @@ def test_a_signal_unmounts_and_ends_it(filled, mount, signum):
     assert (served.path / "a").read_bytes() == b"value"
     served.stop(signum)
     assert os.listdir(served.path) == []
+
+
+def test_a_signal_ends_it_while_it_loads(store, folder):
+    fill(store, 3000)  # so that there is time to stop the worker meanwhile
+    log = folder / "log"
+    for _ in range(20):
+        with open(log, "wb") as stderr:
+            argv = [SECRETFS, "-o", f"key_file={store.key}", store.path, folder / "mnt"]
+            daemon = spawn(argv, stderr=stderr)
+        freeze(eventually(lambda: worker_now(daemon.pid)))
+        before = time.monotonic()
+        in_time = not log.read_text()
+        daemon.terminate()
+        assert end(daemon, timeout=60) == 0
+        if in_time:
+            break
+    assert in_time and log.read_text() == ""
+    assert time.monotonic() - before < 2  # a worker that has served is given 5 seconds
+    assert mounted(folder / "mnt") is None
 
 
 def test_a_signal_ends_it_while_a_file_is_open(filled, mount):
