@@ -188,15 +188,9 @@ void db_end(struct db *db)
 
 /* ---- Reading ------------------------------------------------------------- */
 
-/* A blob column of exactly `len` bytes (0: any), NULL when SQL gave NULL; bad sizes set *ret_bad.
- */
+/* A blob column of exactly `len` bytes (0: any); what is no such blob sets *ret_bad. */
 static const unsigned char *blob(sqlite3_stmt *s, int column, size_t len, bool *ret_bad)
 {
-    if (sqlite3_column_type(s, column) == SQLITE_NULL) {
-        /* Only the NULLs of our own SQL belong to no column. */
-        *ret_bad |= sqlite3_column_decltype(s, column) != NULL;
-        return NULL;
-    }
     const unsigned char *bytes = sqlite3_column_blob(s, column);
     size_t found = (size_t)sqlite3_column_bytes(s, column);
     if (sqlite3_column_type(s, column) != SQLITE_BLOB || bytes == NULL ||
@@ -205,7 +199,20 @@ static const unsigned char *blob(sqlite3_stmt *s, int column, size_t len, bool *
     return bytes;
 }
 
-static enum store_err read_row(sqlite3_stmt *s, enum table table, struct row *ret_row)
+/* Which of the columns of a statement are of its table, and not a NULL of our own SQL. */
+struct shape {
+    bool lookup;
+    bool seal;
+    bool box;
+};
+
+static bool of_table(sqlite3_stmt *s, int column)
+{
+    return sqlite3_column_decltype(s, column) != NULL;
+}
+
+static enum store_err read_row(sqlite3_stmt *s, enum table table, const struct shape *shape,
+                               struct row *ret_row)
 {
     bool bad = false;
     int64_t id = sqlite3_column_int64(s, 0);
@@ -214,10 +221,10 @@ static enum store_err read_row(sqlite3_stmt *s, enum table table, struct row *re
     *ret_row = (struct row){
         .id = (uint64_t)id,
         .generation = (uint64_t)generation,
-        .lookup = blob(s, 2, ROW_LOOKUP_BYTES, &bad),
-        .seal = blob(s, 3, ROW_SEAL_BYTES, &bad),
-        .box = blob(s, 4, 0, &bad),
-        .box_len = (size_t)sqlite3_column_bytes(s, 4),
+        .lookup = shape->lookup ? blob(s, 2, ROW_LOOKUP_BYTES, &bad) : NULL,
+        .seal = shape->seal ? blob(s, 3, ROW_SEAL_BYTES, &bad) : NULL,
+        .box = shape->box ? blob(s, 4, 0, &bad) : NULL,
+        .box_len = shape->box ? (size_t)sqlite3_column_bytes(s, 4) : 0,
     };
     if (bad || id <= 0 || generation < 0)
         return fault_row(STORE_ERR_INTEGRITY, "read", table_name(table), (uint64_t)id,
@@ -229,6 +236,7 @@ static enum store_err read_row(sqlite3_stmt *s, enum table table, struct row *re
 static enum store_err walk(struct db *db, sqlite3_stmt *s, enum table table, db_visit_fn *visit,
                            void *arg, size_t *ret_rows)
 {
+    const struct shape shape = {of_table(s, 2), of_table(s, 3), of_table(s, 4)};
     enum store_err err = STORE_OK;
     size_t rows = 0;
     int code;
@@ -236,7 +244,7 @@ static enum store_err walk(struct db *db, sqlite3_stmt *s, enum table table, db_
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
         struct row row;
         rows++;
-        err = read_row(s, table, &row);
+        err = read_row(s, table, &shape, &row);
         if (!err)
             err = visit(arg, &row);
         if (err)
