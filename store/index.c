@@ -16,22 +16,22 @@ struct child_key {
     size_t name_len;
 };
 
-static uint64_t mix(uint64_t v)
+uint64_t index_hash_id(uint64_t id)
 {
-    v *= 0x9e3779b97f4a7c15u;
-    return v ^ v >> 32;
+    id *= 0x9e3779b97f4a7c15u;
+    return id ^ id >> 32;
 }
 
 static uint64_t hash_child(const struct index *index, uint32_t parent, const char *name, size_t len)
 {
     uint64_t h;
     crypto_shorthash((unsigned char *)&h, (const unsigned char *)name, len, index->name_key);
-    return h ^ mix(parent);
+    return h ^ index_hash_id(parent);
 }
 
 static uint64_t hash_of_node(const void *owner, uint32_t slot)
 {
-    return mix(((const struct index *)owner)->nodes[slot].id);
+    return index_hash_id(((const struct index *)owner)->nodes[slot].id);
 }
 
 static bool node_matches(const void *owner, uint32_t slot, const void *key)
@@ -41,7 +41,7 @@ static bool node_matches(const void *owner, uint32_t slot, const void *key)
 
 static uint64_t hash_of_version(const void *owner, uint32_t slot)
 {
-    return mix(((const struct index *)owner)->versions[slot].id);
+    return index_hash_id(((const struct index *)owner)->versions[slot].id);
 }
 
 static bool version_matches(const void *owner, uint32_t slot, const void *key)
@@ -110,14 +110,14 @@ uint32_t index_node_slot(const struct index *index, uint64_t id)
 {
     if (id > index->highest_node)
         return 0;
-    return slotmap_find(&index->nodes_by_id, mix(id), &id);
+    return slotmap_find(&index->nodes_by_id, index_hash_id(id), &id);
 }
 
 uint32_t index_version_slot(const struct index *index, uint64_t id)
 {
     if (id > index->highest_version)
         return 0;
-    return slotmap_find(&index->versions_by_id, mix(id), &id);
+    return slotmap_find(&index->versions_by_id, index_hash_id(id), &id);
 }
 
 const struct index_node *index_node_at(const struct index *index, uint32_t slot)
@@ -140,13 +140,21 @@ const struct index_version *index_find_version(const struct index *index, uint64
     return index_version_at(index, index_version_slot(index, id));
 }
 
+uint32_t index_child_slot(const struct index *index, uint32_t directory, const char *name,
+                          size_t name_len, uint64_t *ret_hash)
+{
+    struct child_key key = {directory, name, name_len};
+    *ret_hash = hash_child(index, directory, name, name_len);
+    return slotmap_find(&index->children, *ret_hash, &key);
+}
+
 const struct index_node *index_find_child(const struct index *index,
                                           const struct index_node *directory, const char *name,
                                           size_t name_len)
 {
-    struct child_key key = {(uint32_t)(directory - index->nodes), name, name_len};
-    uint64_t hash = hash_child(index, key.parent, name, name_len);
-    return index_node_at(index, slotmap_find(&index->children, hash, &key));
+    uint32_t slot = (uint32_t)(directory - index->nodes);
+    uint64_t hash;
+    return index_node_at(index, index_child_slot(index, slot, name, name_len, &hash));
 }
 
 const struct index_version *index_label(const struct index *index, const struct index_node *node,

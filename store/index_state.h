@@ -77,6 +77,12 @@ struct index {
 uint32_t index_node_slot(const struct index *index, uint64_t id);
 uint32_t index_version_slot(const struct index *index, uint64_t id);
 
+/* The hash of an id, and the slot of the child with a name; 0 if there is none, and in any case the
+ * hash of that name there. */
+uint64_t index_hash_id(uint64_t id);
+uint32_t index_child_slot(const struct index *index, uint32_t directory, const char *name,
+                          size_t name_len, uint64_t *ret_hash);
+
 /* Make room for element `need` (counted from 0) of the array whose pointer is at `array_address`.
  * errors: NO_MEMORY, LIMIT */
 STORE_CHECKED enum store_err index_reserve(void *array_address, uint32_t *capacity, uint64_t need,

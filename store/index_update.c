@@ -145,14 +145,16 @@ static void unlink_node(struct index *index, uint32_t slot)
     n->linked = false;
 }
 
-static enum store_err link_node(struct index *index, uint32_t slot, uint32_t parent_slot)
+/* in: hash  of its name in the directory */
+static enum store_err link_node(struct index *index, uint32_t slot, uint32_t parent_slot,
+                                uint64_t hash)
 {
     struct index_node *n = &index->nodes[slot];
     struct index_directory *parent = &index->nodes[parent_slot].directory;
     uint32_t after = parent->last_child;
 
     n->parent = parent_slot;
-    enum store_err err = slotmap_add(&index->children, slot);
+    enum store_err err = slotmap_add(&index->children, hash, slot);
     if (err) {
         n->parent = 0;
         return err;
@@ -216,7 +218,7 @@ static enum store_err open_slot(struct index *index, const struct node_record *r
     if (err)
         return err;
     index->nodes[slot].id = id;
-    err = slotmap_add(&index->nodes_by_id, slot);
+    err = slotmap_add(&index->nodes_by_id, index_hash_id(id), slot);
     if (err) {
         index->nodes[slot] = (struct index_node){.next = index->free_node};
         index->free_node = slot;
@@ -401,6 +403,7 @@ void index_change_hash(struct index *index, enum table table, uint64_t id,
 static enum store_err link_pending(struct index *index, const struct pending *p)
 {
     struct index_node *n = &index->nodes[p->slot];
+    uint64_t hash;
 
     for (uint32_t v = index_first_version(n); v != 0; v = index->versions[v].next)
         if (!index->versions[v].has_row)
@@ -421,9 +424,9 @@ static enum store_err link_pending(struct index *index, const struct pending *p)
     touch_directory(&index->nodes[parent], p->linked_ns);
     if (n->linked)
         return STORE_OK;
-    if (index_find_child(index, &index->nodes[parent], index_name(index, n), n->name_len))
+    if (index_child_slot(index, parent, index_name(index, n), n->name_len, &hash))
         return fault_row(STORE_ERR_INTEGRITY, "index", "node", n->id, "its name is there twice");
-    return link_node(index, p->slot, parent);
+    return link_node(index, p->slot, parent, hash);
 }
 
 /* A cycle never reaches the root, so it looks too deep. */

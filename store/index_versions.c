@@ -47,7 +47,7 @@ static enum store_err add_version(struct index *index, uint32_t node,
                                                    .node = node,
                                                    .number = version->number,
                                                    .size_bytes = version->size_bytes & 0xffffff};
-    err = slotmap_add(&index->versions_by_id, slot);
+    err = slotmap_add(&index->versions_by_id, index_hash_id(version->id), slot);
     if (err) {
         index->versions[slot] = (struct index_version){.next = index->free_version};
         index->free_version = slot;

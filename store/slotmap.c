@@ -98,14 +98,14 @@ enum store_err slotmap_reserve(struct slotmap *map, size_t count)
     return capacity > map->capacity ? resize(map, capacity) : STORE_OK;
 }
 
-enum store_err slotmap_add(struct slotmap *map, uint32_t slot)
+enum store_err slotmap_add(struct slotmap *map, uint64_t hash, uint32_t slot)
 {
     if ((map->count + 1) * 4 > map->capacity * 3) {
         enum store_err err = resize(map, map->capacity ? map->capacity * 2 : FIRST_CAPACITY);
         if (err)
             return err;
     }
-    place(map, map->hash(map->owner, slot), slot);
+    place(map, hash, slot);
     map->count++;
     return STORE_OK;
 }

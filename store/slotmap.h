@@ -37,8 +37,9 @@ STORE_CHECKED enum store_err slotmap_reserve(struct slotmap *map, size_t count);
 /* The slot with `key`, whose hash is `hash`; 0 if there is none. */
 uint32_t slotmap_find(const struct slotmap *map, uint64_t hash, const void *key);
 
-/* Add `slot`, which isn't in it. errors: NO_MEMORY, with nothing changed */
-STORE_CHECKED enum store_err slotmap_add(struct slotmap *map, uint32_t slot);
+/* Add `slot`, which isn't in it, and whose key has the hash `hash`. errors: NO_MEMORY, with nothing
+ * changed */
+STORE_CHECKED enum store_err slotmap_add(struct slotmap *map, uint64_t hash, uint32_t slot);
 
 /* Remove `slot`, whose key must still be the one it was added with. Absent: nothing happens. */
 void slotmap_remove(struct slotmap *map, uint32_t slot);

@@ -81,7 +81,7 @@ static void against_array(uint64_t (*hash)(uint64_t), uint32_t slots, unsigned s
         bool add = next_random(&random) % 4 < (step < steps / 2 ? 3u : 1u);
         if (add && !present[slot]) {
             owner.keys[slot] = (uint64_t)next_random(&random) << 16 | slot;
-            assert_ok(slotmap_add(&map, slot));
+            assert_ok(slotmap_add(&map, owner.hash(owner.keys[slot]), slot));
             present[slot] = true;
         } else if (!add) {
             slotmap_remove(&map, slot); /* absent ones, too */
@@ -114,7 +114,7 @@ static void test_reserve(void **state)
         if (i == 1 || i == 100)
             assert_ok(slotmap_reserve(&map, i * 20));
         size_t capacity = map.capacity;
-        assert_ok(slotmap_add(&map, i));
+        assert_ok(slotmap_add(&map, owner.hash(owner.keys[i]), i));
         assert_true(map.capacity == capacity || (i > 20 && i < 100) || i > 2000);
         present[i] = true;
     }
