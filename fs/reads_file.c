@@ -60,8 +60,9 @@ bool reads_file_send(const struct reads_file *file, int socket)
     return passing_send(socket, &word, 1, MSG_DONTWAIT | MSG_NOSIGNAL, file->fd) == 1;
 }
 
-/* The worker may set the other one meanwhile, and this one only after that. */
-static struct audit_head head_of(const struct kept_reads *kept)
+/* The worker may set the other one meanwhile, and this one only after that. An addition, unlike a
+ * mere look, comes after all that was read before. */
+static struct audit_head head_of(struct kept_reads *kept)
 {
     struct audit_head head;
     uint32_t count;
@@ -69,12 +70,11 @@ static struct audit_head head_of(const struct kept_reads *kept)
     do {
         count = kept->head;
         head = kept->heads[count % 2];
-        atomic_thread_fence(memory_order_acquire);
-    } while (count != kept->head);
+    } while (count != atomic_fetch_add(&kept->head, 0));
     return head;
 }
 
-void reads_file_tell(const struct reads_file *file, const struct kept_reads *kept,
+void reads_file_tell(const struct reads_file *file, struct kept_reads *kept,
                      struct control_reply *ret_reply)
 {
     memcpy(ret_reply->record, file->place, sizeof ret_reply->record);

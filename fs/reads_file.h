@@ -34,7 +34,7 @@ bool reads_file_find(struct reads_file *file, struct kept_reads *kept);
 bool reads_file_send(const struct reads_file *file, int socket);
 
 /* Where the record is and how far it goes, for whoever asks. */
-void reads_file_tell(const struct reads_file *file, const struct kept_reads *kept,
+void reads_file_tell(const struct reads_file *file, struct kept_reads *kept,
                      struct control_reply *ret_reply);
 
 void reads_file_close(struct reads_file *file);
