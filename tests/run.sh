@@ -111,7 +111,7 @@ sanitized=(-Doptimization=1 -Dc_args=-Wno-format-truncation -Db_lundef=false)
 build_all() {
     build_in "$build" -- "${sanitized[@]}" -Db_sanitize=address,undefined &&
         build_in "$caged" "${programs[@]}" tests/unit/test_fs_sandbox tests/unit/test_damage "${benches[@]}" -- &&
-        build_in "$raced" "${programs[@]}" "${with_threads[@]/#/tests/unit/test_}" -- \
+        build_in "$raced" "${programs[@]}" tests/bench/bench_fill "${with_threads[@]/#/tests/unit/test_}" -- \
             "${sanitized[@]}" -Db_sanitize=thread
 }
 
