@@ -3,25 +3,33 @@
  * else. It has COUNT files "0", "1" … of the same BYTES in its root, names and attributes valid for
  * a day, pages that are kept, and no flush, so that a warm open, read and close is one OPEN (and a
  * RELEASE that nobody waits for), as it is with secretfs. THREADS take requests off the device.
- * With "silent" it says once that it does not answer opens, as secretfs does with audit=none.
+ * With "silent" it says once that it does not answer opens, as secretfs does with audit=none. With
+ * another word, the name of a file, it makes those system calls for each open that a record of it
+ * takes: is the caller still called the same, has the file grown, and a line into it.
  */
 #define FUSE_USE_VERSION 312
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define VALID_SECONDS 86400.0
 #define FIRST_INO 16
 #define THREADS_MAX 16
+#define CALLERS 64
+#define LINE_BYTES 340 /* as those of the record for such a file */
 
 static uint64_t count;
 static size_t bytes;
 static char *content;
 static bool silent;
+static int record_fd = -1;
 
 static struct stat stat_of(fuse_ino_t ino)
 {
@@ -67,11 +75,45 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     fuse_reply_attr(req, &st, VALID_SECONDS);
 }
 
+/* The name of a thread in /proc, opened once for each thread of ours. */
+static int name_of(pid_t thread)
+{
+    static _Thread_local struct {
+        pid_t thread;
+        int fd;
+    } kept[CALLERS];
+    char path[64];
+    size_t i = (size_t)thread % CALLERS;
+
+    if (kept[i].thread != thread) {
+        if (kept[i].thread)
+            close(kept[i].fd);
+        snprintf(path, sizeof path, "/proc/%d/comm", (int)thread);
+        kept[i].thread = thread;
+        kept[i].fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    return kept[i].fd;
+}
+
+static void note(pid_t thread)
+{
+    static const char line[LINE_BYTES] = {[LINE_BYTES - 1] = '\n'};
+    char name[32];
+    struct statx st;
+
+    if (pread(name_of(thread), name, sizeof name, 0) < 0 ||
+        statx(record_fd, "", AT_EMPTY_PATH, STATX_SIZE | STATX_NLINK, &st) != 0 ||
+        write(record_fd, line, sizeof line) < 0 || lseek(record_fd, 0, SEEK_CUR) < 0)
+        abort();
+}
+
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
     fi->keep_cache = 1;
     fi->noflush = 1;
+    if (record_fd >= 0)
+        note(fuse_req_ctx(req)->pid);
     if (silent)
         fuse_reply_err(req, ENOSYS);
     else
@@ -179,10 +221,14 @@ int main(int argc, char **argv)
     struct fuse_args args = FUSE_ARGS_INIT(3, options);
 
     if (argc != 5 && argc != 6) {
-        fprintf(stderr, "usage: bench_bare MOUNTPOINT COUNT BYTES THREADS [silent]\n");
+        fprintf(stderr, "usage: bench_bare MOUNTPOINT COUNT BYTES THREADS [silent | RECORD]\n");
         return 2;
     }
-    silent = argc == 6;
+    silent = argc == 6 && strcmp(argv[5], "silent") == 0;
+    if (argc == 6 && !silent)
+        record_fd = open(argv[5], O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (argc == 6 && !silent && record_fd < 0)
+        return 1;
     count = strtoull(argv[2], NULL, 10);
     bytes = strtoull(argv[3], NULL, 10);
     content = malloc(bytes + 1);

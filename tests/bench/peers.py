@@ -9,7 +9,7 @@ from pathlib import Path
 import common
 from harness import SECRETFS, end, eventually, mounted, run, spawn
 
-OURS = ("tmpfs", "ext4", "bare", "silent")  # nothing has to be installed for them
+OURS = ("tmpfs", "ext4", "bare", "silent", "noting")  # nothing has to be installed for them
 PASSWORD = b"only for the benchmark\n"
 
 
@@ -93,6 +93,10 @@ class Peer:
     def silent(self):
         """The bare server without answers to opens."""
         self.bare("silent")
+
+    def noting(self):
+        """The bare server, which makes the system calls of a record for each open."""
+        self.bare(self.folder / "record")
 
     def gocryptfs(self):
         (self.folder / "data").mkdir()
