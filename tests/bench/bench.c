@@ -111,7 +111,7 @@ static void use_record(struct store *store)
 {
     static const struct audit_actor who = {.executable = "/usr/bin/secretctl"};
     struct audit_head known;
-    struct audit_log *log = NULL; /* lives as long as the program */
+    static struct audit_log *log; /* lives as long as the program */
     int fd = -1;
 
     must(audit_file_open(store_path(store), NULL, AUDIT_MISSING_JOINS, &fd, &known),

@@ -157,7 +157,10 @@ def descriptors_of(pid, served):
     for link in Path(f"/proc/{pid}/fd").iterdir():
         if int(link.name) <= 2:
             continue
-        target = os.readlink(link).removesuffix(" (deleted)")
+        try:
+            target = os.readlink(link).removesuffix(" (deleted)")
+        except FileNotFoundError:  # what /proc was asked for a caller, and is closed by now
+            continue
         target = named.get(target, target)
         target = re.sub(r"^/proc/\d+/", "/proc/PID/", target)
         target = re.sub(r"/anchor/[0-9a-f]{32}$", "/anchor", target)
