@@ -577,9 +577,9 @@ def test_each_line_is_durable_before_the_answer(store, mount):
 
 
 def test_readers_that_come_together_share_a_sync(store, mount, measured):
-    readers, each = 16, 40
+    readers, each = 32, 40
     store.put("a", b"value", "--mode", "0444")
-    served = mount("audit_sync=open", f"workers={readers}")
+    served = mount("audit_sync=open", "workers=16")
     with traced(store, served) as calls:
         children = [
             Child(lambda: [read(served.path / "a") for _ in range(each)]) for _ in range(readers)
