@@ -37,6 +37,8 @@ struct thread {
     pthread_t thread;
 };
 
+_Static_assert(KEPT_TASKS <= POOL_THREADS_MAX, "the pool has room for as many threads");
+
 struct loop {
     struct fuse_session *session;
     int device_fd;

@@ -122,8 +122,7 @@ static void print_report(const struct audit_report *r, const struct told *told)
     print_count(r->late, "lines were written to a file after it had been rotated away");
     if (told->count == 0)
         puts("no daemon tells how far it goes: lines that are missing at its end, behind the "
-             "store's "
-             "last commit, can't be noticed");
+             "store's last commit, can't be noticed");
 }
 
 static json_t *text_or_null(const char *text)

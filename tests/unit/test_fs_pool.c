@@ -45,6 +45,14 @@ static void answer(struct pool_thread *thread, int64_t waited_ns)
     pool_answered(thread);
 }
 
+/* A pool whose first thread has always found the next request there. */
+static void start_crowded(struct pool *pool)
+{
+    assert_int_equal(pool_start(pool, THREADS), 0);
+    for (int i = 0; i < STEPS; i++)
+        answer(&pool->threads[0], 0);
+}
+
 static void test_one_takes_all_that_it_waits_for(void **state)
 {
     struct pool pool;
@@ -62,9 +70,7 @@ static void test_more_take_what_is_always_there(void **state)
 {
     struct pool pool;
     (void)state;
-    assert_int_equal(pool_start(&pool, THREADS), 0);
-    for (int i = 0; i < STEPS; i++)
-        answer(&pool.threads[0], 0);
+    start_crowded(&pool);
     for (unsigned t = 1; t < THREADS; t++)
         answer(&pool.threads[t], 0);
     assert_true(none_is_free(&pool)); /* no more turns than threads */
@@ -76,9 +82,7 @@ static void test_fewer_when_there_is_less(void **state)
 {
     struct pool pool;
     (void)state;
-    assert_int_equal(pool_start(&pool, THREADS), 0);
-    for (int i = 0; i < STEPS; i++)
-        answer(&pool.threads[0], 0);
+    start_crowded(&pool);
     for (unsigned t = 1; t < THREADS; t++)
         assert_true(pool_enter(&pool.threads[t]));
     for (int i = 0; i < STEPS; i++)
